@@ -1,0 +1,1 @@
+"""The `tridentserve` command; its sub-commands are found through entry points."""

@@ -1,0 +1,1 @@
+"""Values that all parts share: frozen, without I/O, without a clock."""

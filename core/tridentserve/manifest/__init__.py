@@ -1,0 +1,1 @@
+"""The DiffusionPipeline resource as typed models: the edge where YAML turns into domain values."""

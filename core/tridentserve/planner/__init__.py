@@ -1,0 +1,1 @@
+"""Everything that plans, pure: one planner drives operator, router and simulator."""

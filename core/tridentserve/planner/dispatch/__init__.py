@@ -1,0 +1,1 @@
+"""Dispatch planners, one algorithm a module."""

@@ -1,0 +1,1 @@
+"""Placement planners, one algorithm a module."""

@@ -1,0 +1,1 @@
+"""The protocol's Python modules, generated at build."""

@@ -1,0 +1,1 @@
+"""The skeleton that every stage service shares: fetch, batch, run, put, answer."""

@@ -1,0 +1,1 @@
+"""Where intermediate tensors lie between two stages: one protocol, one module a store."""
