@@ -1,13 +1,16 @@
 """The protocol of tensor stores, with what every implementation promises.
 
-| promise | |
-| --- | --- |
-| ownership | the producer's store owns it until `delete` or expiry; readers never delete |
-| capacity | bounded; `put` beyond it raises `ExhaustedError`, and never drops an older tensor |
-| lifetime | until `delete`; `ttl_s` is the last resort for owners that died |
-| integrity | `get` returns exactly what was put, or raises `TensorMissingError` or `TensorCorruptedError` |
-| order | tensors come back in the order and under the names they were put |
-| idempotence | deleting what is gone is no error |
+- Ownership: the store that put a tensor owns it until `delete` or expiry. Readers never delete, and
+  deleting what another owner put does nothing.
+- Capacity: bounded. A `put` beyond it raises `ExhaustedError`, and never drops an older tensor.
+- Lifetime: until `delete`; `ttl_s` is the last resort for owners that died.
+- Memory: what `get` returns is the caller's own: valid as long as it is referenced, whatever the
+  producer does meanwhile, and never changed by anybody else.
+- Integrity: `get` returns exactly what was put, or raises `TensorUnavailableError` (missing or
+  corrupted).
+- Order: tensors come back in the order and under the names they were put.
+- Idempotence: deleting what is gone is no error, closing twice neither.
+- Threads: every method may be called from any thread, at the same time.
 """
 
 from collections.abc import Mapping
@@ -35,17 +38,17 @@ class TensorStore(Protocol):
 
         Raises:
             ExhaustedError: no room.
-            UnavailableError: the store cannot be reached.
+            UnavailableError: the store cannot be reached, or is closed.
         """
         ...
 
     def get(self, ref: TensorRef) -> Mapping[str, Tensor]:
-        """Read a set back; the data may be mapped, so it is valid while the store is open.
+        """Read a set back into memory of the caller's own.
 
         Raises:
             TensorMissingError: deleted, expired, never there, or of another store or domain.
             TensorCorruptedError: not what the reference promises.
-            UnavailableError: the store cannot be reached.
+            UnavailableError: the store cannot be reached, or is closed.
         """
         ...
 
@@ -55,6 +58,10 @@ class TensorStore(Protocol):
         Raises:
             UnavailableError: the store cannot be reached.
         """
+        ...
+
+    def reap(self, *, now: float) -> None:
+        """Forget what has expired, and clean up after owners that died; call it now and then."""
         ...
 
     def close(self) -> None:
