@@ -5,18 +5,20 @@ the same call may succeed later or elsewhere; `PermanentError` says that it will
 
     TridentServeError
     |-- TemporaryError
-    |   |-- UnavailableError            a peer is gone, draining or not ready: try another one
-    |   |-- ExhaustedError              a queue or a store is full: wait `retry_after_s`
-    |   |-- StaleEpochError             a newer decision about the segment exists: drop this one
-    |   `-- TensorUnavailableError      a reference cannot be read: export again, or re-run its stage
-    |       |-- TensorMissingError      deleted, expired or never there
-    |       `-- TensorCorruptedError    there, but not what was written
+    |   |-- UnavailableError           a peer is gone, draining or not ready: try another one
+    |   |-- ExhaustedError             a queue or a store is full: wait `retry_after_s`
+    |   |-- StaleEpochError            a newer decision about the segment exists: drop this one
+    |   `-- TensorUnavailableError     a reference cannot be read: export, or re-run its stage
+    |       |-- TensorMissingError     deleted, expired or never there
+    |       `-- TensorCorruptedError   there, but not what was written
     `-- PermanentError
-        |-- InvalidField           user input; names the field
-        |-- NotFound               a request, model or object that is not there
-        |-- DeadlineExceeded       the caller's hard deadline has passed
-        |-- Cancelled              the caller went away or said so
-        `-- StageFailed            the model itself failed on this input
+        |-- InvalidFieldError          user input; names the field
+        |-- NotFoundError              a request, model or object that is not there
+        |-- AlreadyExistsError         the same request is being served right now
+        |-- DigestMismatchError        the worker holds another model than the journey began with
+        |-- DeadlineExceededError      the caller's hard deadline has passed
+        |-- CancelledError             the caller went away or said so
+        `-- StageFailedError           the model itself failed on this input
 
 How each becomes a gRPC status code stands in `tridentserve.rpc.status`, and nowhere else.
 """
@@ -35,15 +37,23 @@ class PermanentError(TridentServeError):
 
 
 class UnavailableError(TemporaryError):
-    """A peer is gone, draining or not ready."""
+    """A peer is gone, draining or not ready; `reason` is a word of `tridentserve.rpc.status`."""
+
+    def __init__(self, message: str, *, reason: str = "NOT_READY") -> None:
+        """Keep why, for the peer that has to tell draining from gone."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class ExhaustedError(TemporaryError):
     """Something bounded is full: a queue, the slots of a worker, the memory of a store."""
 
-    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
-        """Keep how long the caller should wait before it asks again, in seconds."""
+    def __init__(
+        self, message: str, *, reason: str = "NO_SLOT", retry_after_s: float = 1.0
+    ) -> None:
+        """Keep what is full, and how long the caller should wait before it asks again."""
         super().__init__(message)
+        self.reason = reason
         self.retry_after_s = retry_after_s
 
 
@@ -75,6 +85,14 @@ class InvalidFieldError(PermanentError):
 
 class NotFoundError(PermanentError):
     """What was asked for does not exist."""
+
+
+class AlreadyExistsError(PermanentError):
+    """The same request is being served right now."""
+
+
+class DigestMismatchError(PermanentError):
+    """The worker holds another model than the one that the journey began with."""
 
 
 class DeadlineExceededError(PermanentError):
