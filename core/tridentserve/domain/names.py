@@ -50,6 +50,14 @@ ENV_MAX_BATCH = "TRIDENTSERVE_BATCH_MAX_SIZE"
 ENV_MAX_WAIT_MS = "TRIDENTSERVE_BATCH_MAX_WAIT_MILLISECONDS"
 ENV_LOG_FORMAT = "TRIDENTSERVE_LOG_FORMAT"
 """`json` in pods, `text` for people."""
+ENV_GRPC_PORT = "TRIDENTSERVE_GRPC_PORT"
+"""Only for processes that share one address (run by hand, tests); pods use `PORT_GRPC`."""
+ENV_METRICS_PORT = "TRIDENTSERVE_METRICS_PORT"
+"""Likewise; pods use `PORT_METRICS`."""
+ENV_STALL_SECONDS = "TRIDENTSERVE_STALL_SECONDS"
+"""How long a call may make no step before a worker's liveness fails."""
+ENV_TENSOR_TTL_SECONDS = "TRIDENTSERVE_TENSOR_TTL_SECONDS"
+"""How long a store keeps a tensor that nobody released, where a Run does not say."""
 
 _NAME_LIMIT = 63
 _HASH_CHARACTERS = 8
