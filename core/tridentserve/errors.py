@@ -39,10 +39,13 @@ class PermanentError(TridentServeError):
 class UnavailableError(TemporaryError):
     """A peer is gone, draining or not ready; `reason` is a word of `tridentserve.rpc.status`."""
 
-    def __init__(self, message: str, *, reason: str = "NOT_READY") -> None:
-        """Keep why, for the peer that has to tell draining from gone."""
+    def __init__(
+        self, message: str, *, reason: str = "NOT_READY", retry_after_s: float | None = None
+    ) -> None:
+        """Keep why, for the peer that has to tell draining from gone, and when to ask again."""
         super().__init__(message)
         self.reason = reason
+        self.retry_after_s = retry_after_s
 
 
 class ExhaustedError(TemporaryError):

@@ -6,6 +6,7 @@ beside `/metrics`) and `ready` over grpc.health.v1 as well.
 """
 
 import asyncio
+import inspect
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -140,8 +141,11 @@ class _ErrorInterceptor(aio.ServerInterceptor):
         if handler is None or handler.request_streaming:
             return handler
         if handler.response_streaming:
+            # A handler that writes to its context is a coroutine, and is wrapped as one.
+            writes = inspect.iscoroutinefunction(handler.unary_stream)
+            wrap = _unary if writes else _streaming
             return grpc.unary_stream_rpc_method_handler(
-                _streaming(handler.unary_stream, details.method),
+                wrap(handler.unary_stream, details.method),
                 handler.request_deserializer,
                 handler.response_serializer,
             )

@@ -2,7 +2,7 @@
 
 | error | code | detail |
 | --- | --- | --- |
-| UnavailableError | UNAVAILABLE | ErrorInfo: DRAINING, NOT_READY, STORE_UNREACHABLE |
+| UnavailableError | UNAVAILABLE | DRAINING, NOT_READY, STORE_UNREACHABLE; RetryInfo if known |
 | ExhaustedError | RESOURCE_EXHAUSTED | RetryInfo; NO_SLOT, QUEUE_FULL, TOO_LATE, STORE_FULL |
 | StaleEpochError | FAILED_PRECONDITION | ErrorInfo: STALE_EPOCH |
 | TensorUnavailableError | FAILED_PRECONDITION | ErrorInfo: TENSOR_UNAVAILABLE |
@@ -55,8 +55,9 @@ def _retry(seconds: float) -> error_details_pb2.RetryInfo:
 
 def _code_and_details(error: errors.TridentServeError) -> tuple[int, tuple[Message, ...]]:
     match error:
-        case errors.UnavailableError(reason=reason):
-            return code_pb2.UNAVAILABLE, (_info(reason),)
+        case errors.UnavailableError(reason=reason, retry_after_s=seconds):
+            delay = () if seconds is None else (_retry(seconds),)
+            return code_pb2.UNAVAILABLE, (_info(reason), *delay)
         case errors.ExhaustedError(reason=reason, retry_after_s=seconds):
             return code_pb2.RESOURCE_EXHAUSTED, (_info(reason), _retry(seconds))
         case errors.StaleEpochError():
@@ -119,9 +120,11 @@ def from_status(
     reason, fields, retry_s = _read_details(status)
     match code:
         case grpc.StatusCode.UNAVAILABLE:
-            return errors.UnavailableError(message, reason=reason or "")
+            return errors.UnavailableError(message, reason=reason or "", retry_after_s=retry_s)
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return errors.ExhaustedError(message, reason=reason or NO_SLOT, retry_after_s=retry_s)
+            return errors.ExhaustedError(
+                message, reason=reason or NO_SLOT, retry_after_s=1.0 if retry_s is None else retry_s
+            )
         case grpc.StatusCode.FAILED_PRECONDITION if reason == STALE_EPOCH:
             return errors.StaleEpochError(message)
         case grpc.StatusCode.FAILED_PRECONDITION if reason == TENSOR_UNAVAILABLE:
@@ -145,8 +148,8 @@ def from_status(
 
 def _read_details(
     status: status_pb2.Status | None,
-) -> tuple[str | None, list[tuple[str, str]], float]:
-    reason, fields, retry_s = None, [], 1.0
+) -> tuple[str | None, list[tuple[str, str]], float | None]:
+    reason, fields, retry_s = None, [], None
     for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()
         bad = error_details_pb2.BadRequest()
