@@ -26,6 +26,9 @@ LabelValue = Annotated[
 ]
 """Value of a label."""
 
+Labels = dict[str, LabelValue]
+"""Labels by key. CRDs cannot say what keys look like; the API server does when a pod is made."""
+
 Weight = Annotated[int, Field(ge=1, le=100, description="Weight beside the other preferences.")]
 
 
@@ -138,7 +141,7 @@ class LabelRequirement(ApiObject):
 class LabelSelector(ApiObject):
     """Conditions on labels that must all hold."""
 
-    match_labels: dict[LabelKey, LabelValue] = Field(
+    match_labels: Labels = Field(
         default={}, max_length=32, description="Labels that must be equal."
     )
     match_expressions: tuple[LabelRequirement, ...] = Field(

@@ -104,8 +104,8 @@ class MapList:
         keys = [item.model_dump(by_alias=True)[self.key] for item in items]
         for position, key in enumerate(keys):
             if key in keys[:position]:
-                context = {"field": f"[{position}].{self.key}", "key": key}
-                raise PydanticCustomError("duplicate", "must not appear twice ({key})", context)
+                context = {"field": f"[{position}]", "key": f"{self.key} {key}"}
+                raise PydanticCustomError("duplicate", "must not appear twice: {key}", context)
         return items
 
 

@@ -16,7 +16,7 @@ from tridentserve.manifest.base import ApiObject, Rule
 
 Schema = dict[str, Any]
 
-_DROPPED = ("title", "default", "additionalProperties", "propertyNames")
+_DROPPED = ("$defs", "title", "default", "additionalProperties", "propertyNames")
 
 
 def structural(model: type[ApiObject], *, defaults: bool = True) -> Schema:

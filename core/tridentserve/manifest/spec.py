@@ -1,5 +1,6 @@
 """The wishes of a user: `spec` of a DiffusionPipeline, with every default."""
 
+import re
 from enum import StrEnum
 
 from pydantic import Field
@@ -27,10 +28,18 @@ class Dtype(StrEnum):
 class Model(ApiObject):
     """Which model is served."""
 
+    rules = (
+        Rule(
+            cel=f"self.uri.matches(r'{_URI}')",
+            message="must be pvc://CLAIM/PATH or file:///PATH, with plain folder names",
+            field=".uri",
+            holds=lambda self: re.fullmatch(_URI, self.uri) is not None,
+        ),
+    )
+
     uri: str = Field(
         min_length=1,
         max_length=1024,
-        pattern=_URI,
         description="pvc://CLAIM/PATH: a folder of a persistent volume claim in the pipeline's"
         " namespace. file:///PATH: a folder that the containers see by themselves, where the"
         " operator's settings allow it.",

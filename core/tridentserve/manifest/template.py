@@ -10,17 +10,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tridentserve.manifest.affinity import Affinity, LabelKey, LabelValue
+from tridentserve.manifest.affinity import Affinity, LabelKey, Labels, LabelValue
 from tridentserve.manifest.base import ApiObject, MapList, ObjectName, Rule
 from tridentserve.manifest.quantity import Quantity
 from tridentserve.manifest.volumes import Volume, VolumeMount
 
 _OWN_VARIABLES = ("POD_NAME", "POD_NAMESPACE", "POD_UID", "POD_IP", "NODE_NAME")
 _OWN_PREFIX = "TRIDENTSERVE_"
-
-ResourceName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$")
-]
 
 
 class KeyRef(ApiObject):
@@ -105,7 +101,7 @@ class Toleration(ApiObject):
     )
 
 
-_ResourceMap = dict[ResourceName, Quantity]
+_ResourceMap = dict[str, Quantity]
 
 
 def _is_without_gpu(resources: "Resources") -> bool:
@@ -163,7 +159,7 @@ class Template(ApiObject):
     resources: Resources | None = Field(
         default=None, description="Requests and limits of the stage's container."
     )
-    node_selector: dict[LabelKey, LabelValue] = Field(
+    node_selector: Labels = Field(
         default={}, max_length=32, description="Labels that a node must have."
     )
     tolerations: tuple[Toleration, ...] = Field(

@@ -52,6 +52,7 @@ class DiffusionPipeline(ApiObject):
         Rule(
             cel="self.metadata.name.size() <= 63",
             message="metadata.name must have at most 63 characters, since pods carry it as a label",
+            field=".metadata.name",
             holds=lambda self: len(self.metadata.name) <= 63,
         ),
     )
@@ -89,7 +90,7 @@ def parse_served(body: Mapping[str, Any]) -> DiffusionPipeline:
 def _parse(body: Mapping[str, Any], unknown: Literal["ignore"] | None) -> DiffusionPipeline:
     # Through JSON, whose strict mode takes a string for an enum and an array for a tuple, but no
     # string for a number: just what the API server does.
-    text = json.dumps(_without_nulls(body))
+    text = json.dumps(_without_nulls(body), default=str)
     try:
         return DiffusionPipeline.model_validate_json(
             text, strict=True, extra=unknown, by_alias=True, by_name=False
@@ -101,7 +102,7 @@ def _parse(body: Mapping[str, Any], unknown: Literal["ignore"] | None) -> Diffus
 def _without_nulls(value: Any) -> Any:
     # To the API server null means absent, and the default applies.
     if isinstance(value, Mapping):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+        return {str(key): _without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
         return [_without_nulls(item) for item in value]
     return value
@@ -109,13 +110,10 @@ def _without_nulls(value: Any) -> Any:
 
 def _invalid_field(error: ValidationError) -> InvalidFieldError:
     first = error.errors(include_url=False, include_input=False)[0]
-    path = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}"
-        for part in first["loc"]
-        if part != "[key]"
-    )
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
     field = f"{path}{first.get('ctx', {}).get('field', '')}".lstrip(".")
-    return InvalidFieldError(field or "metadata.name", _problem(first["type"], first["msg"]))
+    problem = _problem(first["type"], first["msg"]).removeprefix(f"{field} ")
+    return InvalidFieldError(field or "resource", problem)
 
 
 def _problem(kind: str, message: str) -> str:
