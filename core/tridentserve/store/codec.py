@@ -12,11 +12,11 @@ wrap): it reads the infos, lays them out itself, and refuses whatever differs by
 
 Alignment of 64 lets readers use the bytes in place. Nothing here reads or writes anything.
 
->>> data = bytearray(memoryview(bytes(8)))
+>>> data = bytes(8)
 >>> tensor = Tensor(dtype="float32", shape=(2,), data=memoryview(data))
 >>> layout = plan({"latents": tensor})
 >>> layout.size_bytes, layout.offsets
-(136, (128,))
+(72, (64,))
 """
 
 import json

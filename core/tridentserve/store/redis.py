@@ -1,0 +1,231 @@
+"""Tensors in Redis, for workers that share no memory.
+
+A set is cut into chunks of 1 MB under keys of their own, sent in one pipeline that is no
+transaction: one large SET takes the server and the client about twice as long. Nobody can see half
+a set, since its reference exists only after the last chunk is acknowledged, and no key is ever
+written twice.
+
+- Ownership: keys carry a random owner; only that store deletes them. What could not be deleted
+  because the server was away is tried again by `reap`; a TTL on every key is the last resort.
+- Capacity: the server's `maxmemory`. A full server must refuse (`noeviction`), which is checked:
+  one that evicts would lose tensors silently.
+- Integrity: a CRC-32 of the whole, in the reference.
+- Time: every call has a timeout, and is tried again once, since a restarted server leaves dead
+  connections in the pool.
+"""
+
+import threading
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import count
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tridentserve.domain.tensors import Tensor, TensorRef
+from tridentserve.errors import (
+    ExhaustedError,
+    InvalidFieldError,
+    TensorCorruptedError,
+    TensorMissingError,
+    UnavailableError,
+)
+from tridentserve.store import codec
+from tridentserve.store.buffers import BufferPool
+
+CHUNK_BYTES = 1 << 20
+_MAX_SET_BYTES = 1 << 34
+
+
+class RedisStore:
+    """One worker's keys on a server, and its window on everybody else's."""
+
+    def __init__(self, url: str, *, prefix: str = "tridentserve", timeout_s: float = 5.0) -> None:
+        """Prepare; the server is contacted by the first call.
+
+        Raises:
+            InvalidFieldError: the URL is none.
+        """
+        try:
+            self._client = redis.Redis.from_url(
+                url,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+            )
+        except ValueError as error:
+            raise InvalidFieldError("redis url", f"{error}; write redis://host:6379/0") from None
+        self._prefix = prefix
+        self._owner = uuid.uuid4().hex
+        self._numbers = count(1)
+        self._buffers = BufferPool()
+        self._lock = threading.Lock()
+        # Keys with their length and expiry: being written, written, and to be deleted.
+        self._sending: dict[str, tuple[int, float]] = {}
+        self._held: dict[str, tuple[int, float]] = {}
+        self._doomed: dict[str, tuple[int, float]] = {}
+        self._policy_checked = False
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """`redis`."""
+        return "redis"
+
+    @property
+    def domain(self) -> None:
+        """None: everybody who reaches the server can read."""
+        return None
+
+    def put(self, tensors: Mapping[str, Tensor], *, ttl_s: float, now: float) -> TensorRef:
+        """Store a set; see `TensorStore.put`."""
+        layout = codec.plan(tensors)
+        data = self._buffers.take(layout.size_bytes)
+        codec.write(layout, tensors, data)
+        key = f"{self._owner}/{next(self._numbers)}"
+        with self._lock:
+            self._require_open()
+            self._sending[key] = (layout.size_bytes, now + ttl_s)
+        written = False
+        try:
+            with _failures():
+                self._check_policy()
+                self._send(key, data, ttl_s)
+            written = True
+        finally:
+            kept = self._settle(key, written)
+        if not kept:
+            self._delete_doomed()
+            raise UnavailableError("the store is closed")
+        return TensorRef(
+            store=self.name,
+            key=key,
+            tensors=layout.infos,
+            size_bytes=layout.size_bytes,
+            checksum=zlib.crc32(data),
+            expires_s=now + ttl_s,
+            domain=None,
+        )
+
+    def get(self, ref: TensorRef) -> Mapping[str, Tensor]:
+        """Read a set; see `TensorStore.get`."""
+        if ref.store != self.name or not 0 <= ref.size_bytes <= _MAX_SET_BYTES:
+            raise TensorMissingError(f"{ref.key} is not in this store")
+        self._require_open()
+        with _failures():
+            pipeline = self._client.pipeline(transaction=False)
+            for key in self._chunk_keys(ref.key, ref.size_bytes):
+                pipeline.get(key)
+            chunks: list[bytes | None] = pipeline.execute()
+        if any(chunk is None for chunk in chunks):
+            raise TensorMissingError(f"{ref.key} is not in Redis (any more)")
+        found = sum(len(chunk) for chunk in chunks if chunk)
+        if found != ref.size_bytes:
+            raise TensorCorruptedError(f"{found} bytes in Redis, where {ref.size_bytes} were put")
+        data = self._buffers.take(found)
+        position = 0
+        for chunk in chunks:
+            assert chunk is not None
+            data[position : position + len(chunk)] = chunk
+            position += len(chunk)
+        if zlib.crc32(data) != ref.checksum:
+            raise TensorCorruptedError(f"the checksum of {ref.key} differs")
+        return codec.read(data, ref.tensors)
+
+    def delete(self, ref: TensorRef) -> None:
+        """Forget a set of this worker's; see `TensorStore.delete`."""
+        with self._lock:
+            entry = self._held.pop(ref.key, None) if ref.store == self.name else None
+            if entry:
+                self._doomed[ref.key] = entry
+        if entry:
+            self._delete_doomed()
+
+    def reap(self, *, now: float) -> None:
+        """Delete what could not be deleted before; the server itself forgets what has expired."""
+        with self._lock:
+            for entries in (self._held, self._doomed):
+                for key in [key for key, (_, expires_s) in entries.items() if expires_s <= now]:
+                    del entries[key]
+        with suppress(UnavailableError):
+            self._delete_doomed()
+
+    def close(self) -> None:
+        """Delete what is left of this worker's, where the server can be reached."""
+        with self._lock:
+            self._closed = True
+            self._doomed |= self._held
+            self._held.clear()
+        with suppress(UnavailableError):
+            self._delete_doomed()
+        self._client.close()
+
+    def _send(self, key: str, data: memoryview, ttl_s: float) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for number, chunk_key in enumerate(self._chunk_keys(key, data.nbytes)):
+            chunk = data[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
+            pipeline.set(chunk_key, chunk, px=max(1, round(ttl_s * 1000)))
+        pipeline.execute()
+
+    def _settle(self, key: str, written: bool) -> bool:
+        """Note what became of a set; True where it is kept."""
+        with self._lock:
+            entry = self._sending.pop(key)
+            kept = written and not self._closed
+            (self._held if kept else self._doomed)[key] = entry
+        if not written:
+            self._policy_checked = False  # a server that comes back may be set up differently
+            # Its first chunks may be there. `reap` tries again where the server is away.
+            with suppress(UnavailableError):
+                self._delete_doomed()
+        return kept
+
+    def _delete_doomed(self) -> None:
+        with self._lock:
+            doomed = dict(self._doomed)
+        if not doomed:
+            return
+        with _failures():
+            self._client.unlink(
+                *(name for key, (size, _) in doomed.items() for name in self._chunk_keys(key, size))
+            )
+        with self._lock:
+            for key in doomed:
+                self._doomed.pop(key, None)
+
+    def _check_policy(self) -> None:
+        if self._policy_checked:
+            return
+        with suppress(redis.ResponseError):  # INFO may be forbidden; then nothing can be known
+            memory = self._client.info("memory")
+            policy = memory.get("maxmemory_policy", "noeviction")
+            if memory.get("maxmemory") and policy != "noeviction":
+                raise UnavailableError(
+                    f"Redis would drop tensors when it is full (maxmemory-policy is {policy}):"
+                    " set it to noeviction"
+                )
+        self._policy_checked = True
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UnavailableError("the store is closed")
+
+    def _chunk_keys(self, key: str, size_bytes: int) -> Iterator[str]:
+        for number in range(-(-size_bytes // CHUNK_BYTES)):
+            yield f"{self._prefix}:{key}:{number}"
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Turn what the client raises into our errors."""
+    try:
+        yield
+    except redis.OutOfMemoryError as error:
+        raise ExhaustedError(f"Redis is full: {error}") from error
+    except redis.ResponseError as error:
+        raise UnavailableError(f"Redis refuses: {error}") from error
+    except (redis.RedisError, OSError) as error:
+        raise UnavailableError(f"Redis cannot be reached: {error}") from error
