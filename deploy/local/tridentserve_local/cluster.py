@@ -1,0 +1,323 @@
+"""A local cluster for programs: tests, the demo, `tridentserve local`.
+
+    with LocalCluster(nodes=2) as cluster:
+        subprocess.run(["kubectl", "--kubeconfig", cluster.kubeconfig, "get", "nodes"])
+
+The cluster runs in processes of its own, so a test may block, crash or be killed: the cluster ends
+with whoever started it. What a `LocalCluster` cannot do is restart a control plane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from tridentserve.errors import TemporaryError, UnavailableError
+
+from .backoff import BackoffPolicy
+from .control import ask
+from .folders import Folders
+from .settings import ClusterSettings
+from .toolchain import tools
+from .wire import Json
+
+_STOP_S = 30.0
+
+Progress = Callable[[str, float], None]
+"""Told what has come up, and after how many seconds."""
+
+
+class ClusterError(TemporaryError):
+    """The cluster did not come up, or is not there any more."""
+
+
+def launch(
+    folders: Folders,
+    settings: ClusterSettings,
+    *,
+    with_stdin: bool,
+    remove: bool,
+    progress: Progress,
+) -> tuple[subprocess.Popen[bytes], Json]:
+    """Starts the processes of a cluster and waits until it is ready: they, and what runs.
+
+    Raises:
+        ClusterError: it did not come up; the message says why.
+    """
+    folders.create()
+    command = [sys.executable, "-m", "tridentserve_local"]
+    command += ["--state", str(folders.state), "--settings", settings.to_json()]
+    command += ["--with-stdin"] * with_stdin + ["--remove"] * remove
+    with (folders.state / "startup.log").open("wb") as errors:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE if with_stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+    try:
+        return process, _await_ready(process, progress)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+
+
+def _await_ready(process: subprocess.Popen[bytes], progress: Progress) -> Json:
+    output: IO[bytes] | None = process.stdout
+    assert output is not None
+    for line in output:
+        said: Json = json.loads(line)
+        if "error" in said:
+            raise ClusterError(str(said["error"]))
+        if said.get("ready"):
+            output.close()
+            return said
+        progress(said["up"], said["seconds"])
+    raise ClusterError(f"the cluster's process ended with {process.wait()} before it was ready")
+
+
+class LocalCluster:
+    """A cluster that lives as long as the `with` block, or `start` to `stop`."""
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 1,
+        gpus: int = 0,
+        cpus: int = 8,
+        memory_gib: int = 32,
+        redis_max_memory: str = "256mb",
+        scrape_interval_s: float = 1.0,
+        redis: bool = True,
+        prometheus: bool = True,
+        backoff: BackoffPolicy | None = None,
+        progress: Progress = lambda what, seconds: None,
+    ) -> None:
+        """Choose what it is made of; nothing starts yet."""
+        self._settings = ClusterSettings(
+            nodes=nodes,
+            gpus=gpus,
+            cpus=cpus,
+            memory_gib=memory_gib,
+            redis_max_memory=redis_max_memory,
+            scrape_interval_s=scrape_interval_s,
+            redis=redis,
+            prometheus=prometheus,
+            backoff=backoff or BackoffPolicy(),
+        )
+        self._progress = progress
+        self._folders: Folders | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._description: Json = {}
+
+    def start(self) -> LocalCluster:
+        """Brings it up: seconds, or minutes where the control plane is not built yet.
+
+        Raises:
+            ClusterError: it did not come up.
+            ToolMissingError: a program is not to be had; the message says what to do.
+        """
+        fetch_tools(self._settings)
+        state = Path(tempfile.mkdtemp(prefix="tridentserve-local-"))
+        self._folders = Folders.of(state)
+        try:
+            self._process, self._description = launch(
+                self._folders, self._settings, with_stdin=True, remove=True, progress=self._progress
+            )
+        except BaseException:
+            self._folders.remove()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Ends everything; nothing is left of it. Repeatable."""
+        process, self._process = self._process, None
+        if process is None or self._folders is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()  # the end of stdin is what it stops at
+        try:
+            process.wait(_STOP_S)
+        finally:
+            process.kill()
+            process.wait()
+            self._folders.remove()
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Of a cluster administrator."""
+        return Path(self._description["kubeconfig"])
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return str(self._description["server"])
+
+    @property
+    def redis_url(self) -> str:
+        """`redis://…`, "" without Redis."""
+        return str(self._description["redis_url"])
+
+    @property
+    def prometheus_url(self) -> str:
+        """`http://…`, "" without Prometheus."""
+        return str(self._description["prometheus_url"])
+
+    @property
+    def logs(self) -> Path:
+        """Folder of all logs: `NAMESPACE_POD_UID/CONTAINER/N.log`, and one file a service."""
+        return Path(self._description["logs"])
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the nodes."""
+        return self._settings.node_names
+
+    @property
+    def supervisor_pid(self) -> int:
+        """The process that all others are children of, for tests that kill it."""
+        return int(self._description["pid"])
+
+    @property
+    def reaper_pid(self) -> int:
+        """The process above the supervisor, which cleans up after it."""
+        return self._running().pid
+
+    @property
+    def memory_folder(self) -> Path:
+        """The tmpfs folder of this cluster."""
+        return Path(self._description["memory"])
+
+    def status(self) -> Json:
+        """What runs now, as `tridentserve local status --json` prints it."""
+        return self._ask("GET", "/status")
+
+    def processes(self, namespace: str = "", pod: str = "") -> dict[int, str]:
+        """Processes of containers by pid, with `node/namespace/pod/uid/container`."""
+        found = self._ask("GET", f"/processes?namespace={namespace}&pod={pod}")
+        return {int(pid): str(where) for pid, where in found.items()}
+
+    def pod_pids(self, namespace: str, name: str) -> list[int]:
+        """Process ids of a pod, lowest first."""
+        return sorted(self.processes(namespace, name))
+
+    def memory_files(self) -> list[Path]:
+        """Files on tmpfs that pods or the "hosts" of nodes hold."""
+        parts = (self.memory_folder / "p", self.memory_folder / "n")
+        return sorted(f for part in parts for f in part.rglob("*") if not f.is_dir())
+
+    def kill_pod(self, namespace: str, name: str) -> int:
+        """SIGKILL to all processes of a pod, as a fault; how many there were."""
+        return int(self._ask("POST", f"/pods/{namespace}/{name}/kill")["killed"])
+
+    def kill_node(self, name: str, *, forget: bool = False) -> None:
+        """A power failure: its processes die and it falls silent.
+
+        The control plane notices after 40 s; `forget` deletes the node and its pods from the API
+        at once, as a cloud's controller does.
+        """
+        self._ask("POST", f"/nodes/{name}/kill?forget={str(forget).lower()}")
+
+    def start_node(self, name: str) -> None:
+        """Boots a node that was killed."""
+        self._ask("POST", f"/nodes/{name}/start")
+
+    def stop_prometheus(self) -> None:
+        """Stops Prometheus; its data stays."""
+        self._ask("POST", "/services/prometheus/stop")
+
+    def start_prometheus(self) -> None:
+        """Starts Prometheus again at the same URL."""
+        self._ask("POST", "/services/prometheus/start")
+
+    def stop_redis(self) -> None:
+        """Stops Redis; what it held is lost."""
+        self._ask("POST", "/services/redis/stop")
+
+    def start_redis(self) -> None:
+        """Starts Redis again at the same URL, empty."""
+        self._ask("POST", "/services/redis/start")
+
+    def restart_redis(self) -> None:
+        """Both: Redis forgets everything."""
+        self.stop_redis()
+        self.start_redis()
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """What `kubectl` prints; its errors are raised, unless `check` is False."""
+        tool = tools.kubectl()
+        done = subprocess.run(
+            tool.argv(*arguments),
+            env={**os.environ, **tool.environment, "KUBECONFIG": str(self.kubeconfig)},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise ClusterError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copies all logs out of the cluster, which takes its own along when it ends."""
+        shutil.copytree(self.logs, folder, dirs_exist_ok=True)
+
+    def __enter__(self) -> LocalCluster:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    async def __aenter__(self) -> LocalCluster:
+        """Start without blocking the event loop."""
+        return await asyncio.to_thread(self.start)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop without blocking the event loop."""
+        await asyncio.to_thread(self.stop)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise ClusterError("the cluster does not run")
+        return self._process
+
+    def _ask(self, verb: str, route: str) -> Json:
+        if self._folders is None:
+            raise UnavailableError("the cluster has not been started")
+        return ask(self._folders.control, verb, route)
+
+
+def fetch_tools(settings: ClusterSettings) -> None:
+    """Brings what the cluster will start, where a person can see that it takes its time.
+
+    Raises:
+        ToolMissingError: a program is not to be had.
+    """
+    tools.controlplane()
+    if settings.redis:
+        tools.redis_server()
+    if settings.prometheus:
+        tools.prometheus()
