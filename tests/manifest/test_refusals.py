@@ -1,0 +1,268 @@
+"""Bad resources: the models and a real API server refuse the same ones, naming the same field."""
+
+import contextlib
+import copy
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tridentserve.errors import InvalidFieldError
+from tridentserve.manifest.v1alpha1 import parse
+
+ABSENT = object()
+
+GOOD: dict[str, Any] = {
+    "apiVersion": "tridentserve.io/v1alpha1",
+    "kind": "DiffusionPipeline",
+    "metadata": {"name": "flux"},
+    "spec": {"model": {"uri": "pvc://models/flux"}},
+}
+
+DIFFUSE = "spec.stages.diffuse"
+TEMPLATE = f"{DIFFUSE}.template"
+UP = "spec.autoscaling.behavior.scaleUp"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+# What is set where, and the field that the refusal must name (the same one where None).
+BAD: list[tuple[str, Any, str | None]] = [
+    ("spec.model", ABSENT, None),
+    ("spec.model", None, None),
+    ("spec.model.uri", ABSENT, None),
+    ("spec.model.uri", "", None),
+    ("spec.model.uri", "hf://black-forest-labs/flux", None),
+    ("spec.model.uri", "pvc://Models/flux", None),
+    ("spec.model.uri", "pvc://models/../secrets", None),
+    ("spec.model.uri", "file://models/flux", None),
+    ("spec.model.uri", "file:///models/..", None),
+    ("spec.model.uri", "file:///", None),
+    ("spec.model.uri", "file:///m\n", None),
+    ("spec.model.uri", "pvc://" + "m" * 1020, None),
+    ("spec.model.dtype", "int8", None),
+    ("spec.model.revision", "main", None),
+    ("spec.stages.upscale", {}, None),
+    (f"{DIFFUSE}.replicas.min", 0, None),
+    (f"{DIFFUSE}.replicas.min", 5, None),
+    (f"{DIFFUSE}.replicas.max", 1001, None),
+    (f"{DIFFUSE}.replicas.max", "4", None),
+    (f"{DIFFUSE}.replicas.max", 4.5, None),
+    (f"{DIFFUSE}.replicas", 2, None),
+    (f"{DIFFUSE}.gpu.sharing", "MIG", None),
+    (f"{DIFFUSE}.gpu.sharing", "exclusive", None),
+    (f"{DIFFUSE}.gpu.count", 1, None),
+    (f"{DIFFUSE}.gpu.count", -1, None),
+    (f"{DIFFUSE}.gpu", {"sharing": "Exclusive"}, f"{DIFFUSE}.gpu.count"),
+    (
+        f"{DIFFUSE}.gpu",
+        {"sharing": "Exclusive", "count": 1, "fractionsPercent": [50, 100]},
+        f"{DIFFUSE}.gpu.fractionsPercent",
+    ),
+    (f"{DIFFUSE}.gpu.fractionsPercent", [], None),
+    (f"{DIFFUSE}.gpu.fractionsPercent", [0], f"{DIFFUSE}.gpu.fractionsPercent[0]"),
+    (f"{DIFFUSE}.gpu.fractionsPercent", [50, 101], f"{DIFFUSE}.gpu.fractionsPercent[1]"),
+    (f"{DIFFUSE}.gpu.fractionsPercent", [100, 50], None),
+    (f"{DIFFUSE}.gpu.fractionsPercent", [50, 50], None),
+    (f"{DIFFUSE}.gpu.fractionsPercent", [25, 100, 50], None),
+    (f"{DIFFUSE}.gpu.fractionsPercent", list(range(1, 18)), None),
+    (f"{DIFFUSE}.batching.maxSize", 0, None),
+    (f"{DIFFUSE}.batching.maxSize", 65, None),
+    (f"{DIFFUSE}.batching.maxWaitMilliseconds", -1, None),
+    (f"{TEMPLATE}.serviceAccountName", "admin", None),
+    (f"{TEMPLATE}.securityContext", {"runAsUser": 0}, None),
+    (f"{TEMPLATE}.hostNetwork", True, None),
+    (f"{TEMPLATE}.image", "", None),
+    (f"{TEMPLATE}.image", "two words", None),
+    (f"{TEMPLATE}.resources.limits", {"nvidia.com/gpu": 1}, f"{TEMPLATE}.resources"),
+    (f"{TEMPLATE}.resources.requests", {"cpu": "500m"}, f"{TEMPLATE}.resources"),
+    (f"{TEMPLATE}.resources.limits", {"memory": "lots"}, f"{TEMPLATE}.resources.limits.memory"),
+    (f"{TEMPLATE}.resources.limits", {"memory": "-1"}, f"{TEMPLATE}.resources.limits.memory"),
+    (f"{TEMPLATE}.resources.limits", {"memory": True}, f"{TEMPLATE}.resources.limits.memory"),
+    (f"{TEMPLATE}.nodeSelector", {"gpu": "a b"}, f"{TEMPLATE}.nodeSelector.gpu"),
+    (f"{TEMPLATE}.tolerations", [{"operator": "In"}], f"{TEMPLATE}.tolerations[0].operator"),
+    (f"{TEMPLATE}.env", [{"value": "1"}], f"{TEMPLATE}.env[0].name"),
+    (f"{TEMPLATE}.env", [{"name": "2BAD"}], f"{TEMPLATE}.env[0].name"),
+    (f"{TEMPLATE}.env", [{"name": "POD_IP", "value": "::1"}], f"{TEMPLATE}.env[0].name"),
+    (f"{TEMPLATE}.env", [{"name": "TRIDENTSERVE_POOL"}], f"{TEMPLATE}.env[0].name"),
+    (f"{TEMPLATE}.env", [{"name": "A"}, {"name": "A"}], f"{TEMPLATE}.env[1]"),
+    (
+        f"{TEMPLATE}.env",
+        [{"name": "A", "value": "1", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+        f"{TEMPLATE}.env[0]",
+    ),
+    (f"{TEMPLATE}.env", [{"name": "A", "valueFrom": {}}], f"{TEMPLATE}.env[0].valueFrom"),
+    (
+        f"{TEMPLATE}.env",
+        [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+        f"{TEMPLATE}.env[0].valueFrom.fieldRef",
+    ),
+    (f"{TEMPLATE}.volumes", [{"name": "v"}], f"{TEMPLATE}.volumes[0]"),
+    (
+        f"{TEMPLATE}.volumes",
+        [{"name": "v", "emptyDir": {}, "configMap": {"name": "c"}}],
+        f"{TEMPLATE}.volumes[0]",
+    ),
+    (
+        f"{TEMPLATE}.volumes",
+        [{"name": "v", "hostPath": {"path": "/"}}],
+        f"{TEMPLATE}.volumes[0].hostPath",
+    ),
+    (
+        f"{TEMPLATE}.volumes",
+        [{"name": "tridentserve-model", "emptyDir": {}}],
+        f"{TEMPLATE}.volumes[0].name",
+    ),
+    (
+        f"{TEMPLATE}.volumes",
+        [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}],
+        f"{TEMPLATE}.volumes[0].projected.sources[0].serviceAccountToken",
+    ),
+    (
+        f"{TEMPLATE}.volumes",
+        [{"name": "v", "configMap": {"name": "c", "items": [{"key": "k", "path": "../k"}]}}],
+        f"{TEMPLATE}.volumes[0].configMap.items[0].path",
+    ),
+    (
+        f"{TEMPLATE}.volumeMounts",
+        [{"name": "v", "mountPath": "/v"}],
+        f"{TEMPLATE}.volumeMounts",
+    ),
+    (
+        f"{TEMPLATE}",
+        {
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "volumeMounts": [{"name": "v", "mountPath": "relative"}],
+        },
+        f"{TEMPLATE}.volumeMounts[0].mountPath",
+    ),
+    (
+        f"{TEMPLATE}.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms",
+        [{"matchExpressions": [{"key": "gpu", "operator": "In"}]}],
+        f"{TEMPLATE}.affinity.nodeAffinity.{REQUIRED}"
+        ".nodeSelectorTerms[0].matchExpressions[0].values",
+    ),
+    (
+        f"{TEMPLATE}.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms",
+        [{"matchExpressions": [{"key": "gpu", "operator": "Gt", "values": ["many"]}]}],
+        f"{TEMPLATE}.affinity.nodeAffinity.{REQUIRED}"
+        ".nodeSelectorTerms[0].matchExpressions[0].values",
+    ),
+    (
+        f"{TEMPLATE}.affinity.podAntiAffinity.{PREFERRED}",
+        [{"weight": 101, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname"}}],
+        f"{TEMPLATE}.affinity.podAntiAffinity.{PREFERRED}[0].weight",
+    ),
+    ("spec.colocation", "Allowed", None),
+    ("spec.limits.maxPixels", 0, None),
+    ("spec.limits.maxSteps", 1001, None),
+    ("spec.limits.maxPromptCharacters", "many", None),
+    ("spec.slo.scalePercent", 99, None),
+    ("spec.autoscaling.intervalSeconds", 0, None),
+    ("spec.autoscaling.targetUtilizationPercent", 100, None),
+    ("spec.autoscaling.gpuLimitPercent", -1, None),
+    (
+        "spec",
+        {
+            **GOOD["spec"],
+            "stages": {"diffuse": {"gpu": {"sharing": "Exclusive", "count": 2}}},
+            "autoscaling": {"gpuLimitPercent": 199},
+        },
+        "spec.autoscaling.gpuLimitPercent",
+    ),
+    (f"{UP}.stabilizationWindowSeconds", 3601, None),
+    (f"{UP}.tolerance", "0.1", None),
+    (f"{UP}.selectPolicy", "Min", None),
+    (f"{UP}.policies", [], None),
+    (f"{UP}.policies", [{"type": "Pods"}], f"{UP}.policies[0].value"),
+    (f"{UP}.policies", [{"type": "Pods", "value": 0}], f"{UP}.policies[0].value"),
+    (
+        f"{UP}.policies",
+        [{"type": "Pods", "value": 1}, {"type": "Pods", "value": 2}],
+        f"{UP}.policies[1]",
+    ),
+    (
+        f"{UP}.policies",
+        [
+            {"type": "Pods", "value": 1, "periodSeconds": 15},
+            {"type": "Percent", "value": 1, "periodSeconds": 60},
+        ],
+        f"{UP}.policies",
+    ),
+    ("spec.planner.placement", "Orchestrator", None),
+    ("spec.planner.dispatch", "Ilp", None),
+    ("spec.router.maxQueue", 0, None),
+    ("spec.drainSeconds", 0, None),
+    ("spec.drain_seconds", 5, None),
+    ("spec.suspend", "yes", None),
+    ("spec.profile", {"name": "flux"}, None),
+    ("spec", ABSENT, None),
+    ("metadata.name", "x" * 64, None),
+]
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The good resource with one thing set, or taken away."""
+    body = copy.deepcopy(GOOD)
+    *folders, last = path.split(".")
+    place = body
+    for folder in folders:
+        place = place.setdefault(folder, {})
+    if value is ABSENT:
+        del place[last]
+    else:
+        place[last] = copy.deepcopy(value)
+    return body
+
+
+def named(cases: list[tuple[str, Any, str | None]]) -> Iterator[Any]:
+    for path, value, field in cases:
+        shown = "absent" if value is ABSENT else json.dumps(value)
+        shown = re.sub(r"[^\w.:/=-]+", "-", shown)[:40]
+        yield pytest.param(path, value, field or path, id=f"{path}={shown}")
+
+
+def test_the_resource_that_the_table_changes_is_good() -> None:
+    parse(GOOD)
+
+
+@pytest.mark.parametrize(("path", "value", "field"), list(named(BAD)))
+def test_a_bad_field_is_refused_by_name(path: str, value: Any, field: str) -> None:
+    with pytest.raises(InvalidFieldError) as refusal:
+        parse(changed(path, value))
+
+    assert refusal.value.field == field
+    assert refusal.value.problem[:1].islower()
+
+
+@pytest.mark.parametrize("value", [None, 5, "text", [], {"spec": []}, {1: 2}, float("nan")])
+def test_what_is_no_resource_at_all_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidFieldError):
+        parse(value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [("apiVersion", "tridentserve.io/v1"), ("kind", "Pipeline")]
+)
+def test_another_kind_or_version_is_refused(path: str, value: str) -> None:
+    with pytest.raises(InvalidFieldError) as refusal:
+        parse(changed(path, value))
+
+    assert refusal.value.field == path
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+
+
+@given(path=st.sampled_from(sorted({path for path, *_ in BAD})), value=JSON)
+def test_nonsense_anywhere_is_accepted_or_refused(path: str, value: Any) -> None:
+    # Anything but a refusal by name would end a loop of the operator or the router.
+    with contextlib.suppress(InvalidFieldError):
+        parse(changed(path, value))
