@@ -68,6 +68,8 @@ class Worker:
     """Requests of one work key that it runs at the same time."""
     domain: MemoryDomain | None = None
     draining: bool = False
+    isolated: bool = False
+    """True where the sharing mode keeps it apart from others on its devices; else a lease does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

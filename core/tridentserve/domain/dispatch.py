@@ -7,7 +7,7 @@ at a time; which one, and not on which workers, is what the journey asks for.
 from dataclasses import dataclass
 
 from tridentserve.domain.cluster import Worker
-from tridentserve.domain.ids import DeviceId, Epoch, RequestId, SegmentId, WorkerId
+from tridentserve.domain.ids import DeviceId, Epoch, PipelineName, RequestId, SegmentId, WorkerId
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
@@ -26,6 +26,8 @@ class Demand:
     arrived_s: float
     deadline_s: float
     """Unix time, the SLO's where the caller gave none."""
+    pipeline: PipelineName | None = None
+    """Whose workers may run it; None where all workers are of one pipeline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,8 @@ class PlacementPlan:
     """True where `max`, a budget or a rate of change kept the plan from what the load asks for."""
     prices: tuple[tuple[Stage, float], ...] = ()
     """What one more device would save, by stage (dual prices), for planners that know."""
+    follows_load: bool = True
+    """False where the load plays no part, so that there is nothing to stabilise or to hold."""
 
     @property
     def id(self) -> PlanId:

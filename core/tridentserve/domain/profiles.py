@@ -41,3 +41,5 @@ class Profile:
     name: str
     source: str
     samples: tuple[Sample, ...]
+    steps: int = 20
+    """Steps of a usual request, for who needs the seconds of the whole stage."""

@@ -1,12 +1,27 @@
 """Planners by the names that a DiffusionPipeline uses."""
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.dispatch.earliest_deadline import EarliestDeadline
+from tridentserve.planner.dispatch.fifo import Fifo
+from tridentserve.planner.placement.proportional import Proportional
+from tridentserve.planner.placement.static import Static
 from tridentserve.planner.protocols import DispatchPlanner, PlacementPlanner
 
-PLACEMENT_NAMES = ("Proportional", "Static")
+_PLACEMENT: Mapping[str, Callable[[], PlacementPlanner]] = MappingProxyType(
+    {"Proportional": Proportional, "Static": Static}
+)
+
+_DISPATCH: Mapping[str, Callable[[CostModel], DispatchPlanner]] = MappingProxyType(
+    {"EarliestDeadline": lambda cost: EarliestDeadline(), "Fifo": lambda cost: Fifo()}
+)
+
+PLACEMENT_NAMES: tuple[str, ...] = tuple(_PLACEMENT)
 """Values of `spec.planner.placement`."""
 
-DISPATCH_NAMES = ("EarliestDeadline", "Fifo")
+DISPATCH_NAMES: tuple[str, ...] = tuple(_DISPATCH)
 """Values of `spec.planner.dispatch`."""
 
 
@@ -16,7 +31,12 @@ def placement_planner(name: str) -> PlacementPlanner:
     Raises:
         ValueError: there is none.
     """
-    raise NotImplementedError
+    try:
+        return _PLACEMENT[name]()
+    except KeyError:
+        raise ValueError(
+            f"no placement planner {name!r}; there are {', '.join(PLACEMENT_NAMES)}"
+        ) from None
 
 
 def dispatch_planner(name: str, cost: CostModel) -> DispatchPlanner:
@@ -25,4 +45,9 @@ def dispatch_planner(name: str, cost: CostModel) -> DispatchPlanner:
     Raises:
         ValueError: there is none.
     """
-    raise NotImplementedError
+    try:
+        return _DISPATCH[name](cost)
+    except KeyError:
+        raise ValueError(
+            f"no dispatch planner {name!r}; there are {', '.join(DISPATCH_NAMES)}"
+        ) from None

@@ -2,9 +2,13 @@
 
 A driver applies every event before it asks `decide`, and every action once it carries it out. The
 state never checks whether a decision is wise, only whether it is possible: starting a request
-twice, or on a worker without a free slot, is a defect of the planner and raises `ValueError`.
+twice, on a worker without a free slot, or on a device that another worker has leased is a defect
+of the planner, an event about a request that is gone one of the driver, and both raise
+`ValueError`. Everything that is read often (who waits, free slots, leases, reservations) is kept
+up to date change by change, so that reading costs nothing.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -19,15 +23,19 @@ from tridentserve.domain.dispatch import (
     PlanChanged,
     Refuse,
     Reserve,
+    Resize,
+    Resume,
     Segment,
     StageFailed,
     StageFinished,
     Start,
+    StepFinished,
     WorkerDown,
     WorkerDraining,
     WorkerUp,
+    Yield,
 )
-from tridentserve.domain.ids import Epoch, RequestId, SegmentId, WorkerId
+from tridentserve.domain.ids import DeviceId, Epoch, RequestId, SegmentId, WorkerId
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.stages import Stage
 
@@ -44,8 +52,13 @@ class Journey:
     """Runs there, or waits for it."""
     excluded: frozenset[WorkerId] = frozenset()
     preferred: WorkerId | None = None
-    """Worker reserved for the stage after the one that runs now, or for `stage` while it waits."""
+    """Worker reserved for …"""
+    preferred_stage: Stage | None = None
+    """… this stage: the one after the one that runs now, or `stage` while it waits."""
+    producer: WorkerId | None = None
+    """Worker whose output the stage reads; None for encode."""
     running: SegmentId | None = None
+    """Its segment, one that yielded included."""
     revision: str | None = None
     """Revision and …"""
     digest: str | None = None
@@ -62,6 +75,11 @@ class State:
         self._waiting: dict[Stage, dict[RequestId, None]] = {stage: {} for stage in Stage}
         self._workers: dict[WorkerId, Worker] = {}
         self._running: dict[WorkerId, dict[SegmentId, Segment]] = {}
+        self._parked: dict[SegmentId, Segment] = {}
+        self._hosts: dict[SegmentId, WorkerId] = {}
+        self._pending: dict[SegmentId, Resize | Yield] = {}
+        self._leases: dict[DeviceId, Counter[WorkerId]] = {}
+        self._reserved: Counter[WorkerId] = Counter()
         self.plan: PlacementPlan | None = None
 
     @property
@@ -79,30 +97,45 @@ class State:
         return MappingProxyType(self._workers)
 
     def running(self, worker: WorkerId) -> tuple[Segment, ...]:
-        """Segments that run on a worker."""
+        """Segments that run on a worker, those that yielded left out."""
         return tuple(self._running.get(worker, {}).values())
 
+    @property
+    def parked(self) -> Mapping[SegmentId, Segment]:
+        """Segments that yielded: they keep their state on their worker, and hold no device."""
+        return MappingProxyType(self._parked)
+
     def free_slots(self, worker: WorkerId) -> int:
-        """How many more segments a worker takes; 0 for one that drains or is gone."""
+        """How many more requests a worker takes; 0 for one that drains or is gone."""
         known = self._workers.get(worker)
         if known is None or known.draining:
             return 0
-        return max(0, known.slots - len(self._running.get(worker, {})))
+        segments = self._running.get(worker, {})
+        return max(0, known.slots - sum(len(segment.requests) for segment in segments.values()))
+
+    def lessees(self, device: DeviceId) -> frozenset[WorkerId]:
+        """Workers whose segments run on a device now."""
+        return frozenset(self._leases.get(device, ()))
+
+    def reserved(self, worker: WorkerId) -> int:
+        """Requests that prefer a worker for a stage to come."""
+        return self._reserved[worker]
 
     def apply(self, change: Event | Action) -> None:
         """Take a change over; changes that say nothing about the state are ignored.
 
         Raises:
-            ValueError: the change contradicts the state.
+            ValueError: the change contradicts the state, which is then as it was.
         """
         match change:
             case Arrived(demand=demand):
                 self._arrive(demand)
+            case StepFinished(segment=segment_id, step=step):
+                self._step(segment_id, step)
             case StageFinished(request=request, stage=stage):
                 self._finish(request, stage)
-            case StageFailed(request=request, again=again, excluded=excluded):
-                self._stop(request)
-                self._wait(replace(self._journeys[request], stage=again, excluded=excluded))
+            case StageFailed():
+                self._fail(change)
             case Left(request=request) | Refuse(request=request):
                 self._leave(request)
             case WorkerUp(worker=worker):
@@ -116,10 +149,41 @@ class State:
                 self.plan = plan
             case Start(segment=segment):
                 self._start(segment)
-            case Reserve(request=request, worker=preferred):
-                self._journeys[request] = replace(self._journeys[request], preferred=preferred)
+            case Resize():
+                self._resize(change)
+            case Yield(segment=segment_id):
+                self._running_segment(segment_id)
+                self._pending[segment_id] = change
+            case Resume(segment=segment):
+                self._resume(segment)
+            case Reserve(request=request, stage=stage, worker=preferred):
+                journey = self._journey(request)
+                self._put(replace(journey, preferred=preferred, preferred_stage=stage))
             case _:
                 pass
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _journey(self, request: RequestId) -> Journey:
+        try:
+            return self._journeys[request]
+        except KeyError:
+            raise ValueError(f"request {request} is not known, or gone") from None
+
+    def _put(self, journey: Journey) -> None:
+        """Store a journey; the only place that counts reservations."""
+        request = journey.demand.id
+        self._unreserve(self._journeys.get(request))
+        self._journeys[request] = journey
+        if journey.preferred is not None:
+            self._reserved[journey.preferred] += 1
+
+    def _unreserve(self, journey: Journey | None) -> None:
+        if journey is None or journey.preferred is None:
+            return
+        self._reserved[journey.preferred] -= 1
+        if not self._reserved[journey.preferred]:
+            del self._reserved[journey.preferred]
 
     def _arrive(self, demand: Demand) -> None:
         if demand.id in self._journeys:
@@ -127,53 +191,166 @@ class State:
         self._wait(Journey(demand=demand))
 
     def _wait(self, journey: Journey) -> None:
-        request = journey.demand.id
+        """Let a journey queue for its stage, behind those that wait already."""
         for waiting in self._waiting.values():
-            waiting.pop(request, None)
-        self._journeys[request] = journey
-        self._waiting[journey.stage][request] = None
-
-    def _start(self, segment: Segment) -> None:
-        if self.free_slots(segment.worker) < 1:
-            raise ValueError(f"worker {segment.worker} has no free slot for {segment.id}")
-        worker = self._workers[segment.worker]
-        for cursor in segment.requests:
-            journey = self._journeys[cursor.request]
-            if journey.running is not None or journey.stage is not segment.stage:
-                raise ValueError(f"request {cursor.request} does not wait for {segment.stage}")
-            del self._waiting[segment.stage][cursor.request]
-            self._journeys[cursor.request] = replace(
-                journey,
-                running=segment.id,
-                preferred=None,
-                revision=worker.revision,
-                digest=worker.digest,
-                epoch=segment.epoch,
-            )
-        self._running.setdefault(segment.worker, {})[segment.id] = segment
+            waiting.pop(journey.demand.id, None)
+        if journey.preferred_stage is not journey.stage:
+            journey = replace(journey, preferred=None, preferred_stage=None)
+        self._put(journey)
+        self._waiting[journey.stage][journey.demand.id] = None
 
     def _finish(self, request: RequestId, stage: Stage) -> None:
-        self._stop(request)
+        journey = self._journey(request)
+        if journey.stage is not stage or journey.running is None:
+            raise ValueError(f"request {request} does not run {stage}")
+        producer = self._hosts.get(journey.running)
+        self._stop(journey)
         following = stage.next
         if following is None:
             self._leave(request)
             return
-        self._wait(replace(self._journeys[request], stage=following, excluded=frozenset()))
+        self._wait(
+            replace(journey, stage=following, running=None, producer=producer, excluded=frozenset())
+        )
 
-    def _stop(self, request: RequestId) -> None:
-        journey = self._journeys[request]
-        if journey.running is None:
-            return
-        self._journeys[request] = replace(journey, running=None)
-        for worker, segments in list(self._running.items()):
-            segments.pop(journey.running, None)
-            if not segments:
-                del self._running[worker]
+    def _fail(self, failure: StageFailed) -> None:
+        journey = self._journey(failure.request)
+        self._stop(journey)
+        journey = replace(journey, running=None, excluded=failure.excluded, stage=failure.again)
+        if failure.again is not failure.stage:
+            journey = replace(journey, producer=None)
+        if failure.again is Stage.ENCODE:
+            # From the beginning: nothing is left that another model content could contradict.
+            journey = replace(journey, revision=None, digest=None)
+        self._wait(journey)
 
     def _leave(self, request: RequestId) -> None:
-        if request not in self._journeys:
+        journey = self._journeys.get(request)
+        if journey is None:
             return
-        self._stop(request)
+        self._stop(journey)
         for waiting in self._waiting.values():
             waiting.pop(request, None)
+        self._unreserve(journey)
         del self._journeys[request]
+
+    # --- segments ---------------------------------------------------------------------------------
+
+    def _check_room(self, segment: Segment) -> None:
+        if self.free_slots(segment.worker) < len(segment.requests):
+            raise ValueError(f"worker {segment.worker} has no free slot for {segment.id}")
+        self._check_leases(segment)
+
+    def _check_leases(self, segment: Segment) -> None:
+        worker = self._workers.get(segment.worker)
+        if worker is None or worker.isolated:
+            return
+        for device in segment.devices:
+            if self.lessees(device) - {segment.worker}:
+                raise ValueError(f"device {device} is leased, {segment.id} cannot use it")
+
+    def _start(self, segment: Segment) -> None:
+        self._check_room(segment)
+        for cursor in segment.requests:
+            if cursor.request not in self._waiting[segment.stage]:
+                raise ValueError(f"request {cursor.request} does not wait for {segment.stage}")
+        worker = self._workers[segment.worker]
+        for cursor in segment.requests:
+            journey = self._journeys[cursor.request]
+            del self._waiting[segment.stage][cursor.request]
+            if journey.preferred_stage is segment.stage:
+                journey = replace(journey, preferred=None, preferred_stage=None)
+            self._put(
+                replace(
+                    journey,
+                    running=segment.id,
+                    revision=worker.revision,
+                    digest=worker.digest,
+                    epoch=segment.epoch,
+                )
+            )
+        self._hold(segment)
+
+    def _resume(self, segment: Segment) -> None:
+        if segment.id not in self._parked:
+            raise ValueError(f"segment {segment.id} did not yield")
+        self._check_room(segment)
+        del self._parked[segment.id]
+        self._hold(segment)
+
+    def _hold(self, segment: Segment) -> None:
+        self._hosts[segment.id] = segment.worker
+        self._running.setdefault(segment.worker, {})[segment.id] = segment
+        for device in segment.devices:
+            self._leases.setdefault(device, Counter())[segment.worker] += 1
+
+    def _drop(self, segment: Segment) -> None:
+        """Take a running segment off its worker and its devices."""
+        segments = self._running[segment.worker]
+        del segments[segment.id]
+        if not segments:
+            del self._running[segment.worker]
+        for device in segment.devices:
+            lease = self._leases[device]
+            lease[segment.worker] -= 1
+            if not lease[segment.worker]:
+                del lease[segment.worker]
+            if not lease:
+                del self._leases[device]
+
+    def _running_segment(self, segment: SegmentId) -> Segment:
+        held = self._running.get(self._hosts.get(segment, WorkerId("")), {}).get(segment)
+        if held is None:
+            raise ValueError(f"segment {segment} does not run")
+        return held
+
+    def _resize(self, change: Resize) -> None:
+        """Lease what it grows into at once; what it leaves is free from its next boundary on."""
+        segment = self._running_segment(change.segment)
+        more = tuple(device for device in change.devices if device not in segment.devices)
+        self._check_leases(replace(segment, devices=more))
+        self._drop(segment)
+        self._hold(replace(segment, devices=segment.devices + more))
+        self._pending[change.segment] = change
+
+    def _step(self, segment_id: SegmentId, step: int) -> None:
+        """Move the cursors; a decision that waited for this boundary takes effect."""
+        if segment_id not in self._hosts or segment_id in self._parked:
+            return  # the last words of a segment that is gone say nothing about the state
+        segment = self._running_segment(segment_id)
+        moved = replace(
+            segment, requests=tuple(replace(cursor, step=step) for cursor in segment.requests)
+        )
+        self._drop(segment)
+        match self._pending.pop(segment_id, None):
+            case None:
+                self._hold(moved)
+            case Resize() as change:
+                self._hold(
+                    replace(
+                        moved,
+                        devices=change.devices,
+                        strategy=change.strategy,
+                        epoch=change.epoch,
+                    )
+                )
+            case Yield() as change:
+                self._parked[segment_id] = replace(moved, devices=(), epoch=change.epoch)
+
+    def _stop(self, journey: Journey) -> None:
+        """Take a request out of its segment; the segment ends with its last request."""
+        if journey.running is None:
+            return
+        segment_id, request = journey.running, journey.demand.id
+        parked = self._parked.pop(segment_id, None)
+        segment = parked or self._running_segment(segment_id)
+        if parked is None:
+            self._drop(segment)
+        left = tuple(cursor for cursor in segment.requests if cursor.request != request)
+        if not left:
+            del self._hosts[segment_id]
+            self._pending.pop(segment_id, None)
+        elif parked is None:
+            self._hold(replace(segment, requests=left))
+        else:
+            self._parked[segment_id] = replace(segment, requests=left)

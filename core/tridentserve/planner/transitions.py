@@ -4,11 +4,11 @@ Level-based: every call looks at what is observed now and answers with what can 
 is no stored list of steps to lose, so an operator that restarts in the middle of anything goes on
 where it was; `TransitionMemory` holds nothing but the moments from which deadlines are counted.
 
-| step | the operator | safe because |
+| step | what the operator does | safe because |
 | --- | --- | --- |
-| `SetReplicas`, more | creates the Deployment if need be, raises `spec.replicas` | room was counted |
-| `MarkDraining` | labels exactly so many pods, keeps labels that are there, takes superfluous ones off | a draining pod finishes what it runs; a chain is left |
-| `SetReplicas`, fewer | lowers `spec.replicas`; labelled pods carry the lowest deletion cost | only labelled or unready pods go |
+| `SetReplicas`, more | raises `spec.replicas`, creating the Deployment | room was counted |
+| `MarkDraining` | labels exactly so many pods of a pool | a chain is left; what runs finishes |
+| `SetReplicas`, fewer | lowers `spec.replicas` | only labelled or unready pods go |
 | `RemovePool` | deletes the Deployment | it has no pod |
 | `Wait` | looks again, at `until_s` at the latest | nothing is done |
 """
