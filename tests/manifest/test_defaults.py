@@ -262,3 +262,18 @@ def test_the_domain_gets_what_the_user_switches() -> None:
 )
 def test_a_model_is_found_by_its_uri(uri: str, location: ClaimPath | FilePath) -> None:
     assert parse(resource({"model": {"uri": uri}})).spec.model.location == location
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("case", GOOD_SPECS)
+def test_the_api_server_fills_in_what_the_models_do(case: str, pipelines: Any) -> None:
+    body = resource(GOOD_SPECS[case])
+
+    answer = pipelines.apply(body)
+
+    assert answer.message == ""
+    expected = parse(body)
+    # Through the models, since the API server keeps an empty list that was given.
+    assert parse_served(answer.served).spec == expected.spec
+    if case != "template":
+        assert answer.served["spec"] == expected.to_manifest()["spec"]

@@ -266,3 +266,14 @@ def test_nonsense_anywhere_is_accepted_or_refused(path: str, value: Any) -> None
     # Anything but a refusal by name would end a loop of the operator or the router.
     with contextlib.suppress(InvalidFieldError):
         parse(changed(path, value))
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("path", "value", "field"), list(named(BAD)))
+def test_the_api_server_refuses_it_by_name_too(
+    path: str, value: Any, field: str, pipelines: Any
+) -> None:
+    answer = pipelines.apply(changed(path, value))
+
+    assert answer.code in (400, 422), answer.served
+    assert field in answer.message

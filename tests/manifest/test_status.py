@@ -1,6 +1,9 @@
 """The status that the operator writes is what it reads back."""
 
 from datetime import UTC, datetime
+from typing import Any
+
+import pytest
 
 from tridentserve.domain.stages import Stage
 from tridentserve.manifest.status import (
@@ -14,6 +17,7 @@ from tridentserve.manifest.status import (
     StageStatus,
     Status,
 )
+from tridentserve.manifest.v1alpha1 import parse_served
 
 SINCE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -84,3 +88,20 @@ def test_a_condition_of_another_program_is_kept() -> None:
     theirs = {**FULL.to_manifest()["conditions"][0], "type": "Paused"}
 
     assert Status.model_validate({"conditions": [theirs]}).to_manifest() == {"conditions": [theirs]}
+
+
+@pytest.mark.cluster
+def test_the_api_server_keeps_the_status_and_lists_what_people_want_to_see(pipelines: Any) -> None:
+    body = {
+        "apiVersion": "tridentserve.io/v1alpha1",
+        "kind": "DiffusionPipeline",
+        "metadata": {"name": "status"},
+        "spec": {"model": {"uri": "pvc://models/flux"}},
+    }
+
+    seen = pipelines.with_status(body, FULL.to_manifest())
+
+    assert parse_served(seen["object"]).status == FULL
+    table = seen["table"]
+    assert (table["Ready"], table["Reason"]) == ("True", "AllReady")
+    assert (table["Model"], table["Enc"], table["Dec"]) == ("pvc://models/flux", "1/2", None)
