@@ -10,6 +10,7 @@ import yaml
 from kubernetes import client, config, watch
 
 from tridentserve.manifest.base import GROUP, PLURAL, VERSION
+from tridentserve_local.cluster import LocalCluster
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,10 +93,10 @@ def _wait_until_served(api: Any, name: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def pipelines(cluster: Any) -> Pipelines:
+def pipelines(local_cluster: LocalCluster) -> Pipelines:
     """A real API server that has our CRD, and serves it."""
     api = config.new_client_from_config(  # type: ignore[no-untyped-call]
-        str(cluster.kubeconfig)
+        str(local_cluster.kubeconfig)
     )
     definition = yaml.safe_load((ROOT / "crds/diffusionpipelines.yaml").read_text("utf-8"))
     client.ApiextensionsV1Api(api).patch_custom_resource_definition(
