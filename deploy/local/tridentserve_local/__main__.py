@@ -2,8 +2,9 @@
 
     python -m tridentserve_local --state DIR --settings JSON [--with-stdin] [--remove]
 
-Says on stdout, one JSON object a line, what has come up, and at last what runs (`"ready": true`) or what
-went wrong (`"error"`). It imports nothing heavy before the fork, so that the reaper stays small.
+Says on stdout, one JSON object a line, what has come up, and at last what runs (`"ready": true`) or
+what went wrong (`"error"`). It imports nothing heavy before the fork, so that the reaper stays
+small.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             folders.remove_memory()
 
     try:
-        # Held by the reaper too: no other cluster gets these addresses while a process of ours lives.
+        # Before the fork, so that the reaper holds it too: nobody else may get these addresses
+        # while a process of ours still listens.
         block = AddressBlock.take()
     except ExhaustedError as error:
         say({"error": str(error)})

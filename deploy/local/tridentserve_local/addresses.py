@@ -1,10 +1,11 @@
 """Loopback addresses: one block a cluster, one address a pod.
 
-All of 127.0.0.0/8 answers on every Linux host without set-up, so pods can have addresses of their own and
-use the same ports. Two clusters must not hand out the same ones: a cluster takes a whole block
-`127.B.0.0/16` and holds an abstract unix socket named after it for as long as it lives. Such a name is
-unique in a network namespace, which is exactly as far as its loopback addresses reach, it needs no
-file that two users would have to share, and the kernel drops it with the last process that holds it.
+All of 127.0.0.0/8 answers on every Linux host without set-up, so pods can have addresses of their
+own and use the same ports. Two clusters must not hand out the same ones: a cluster takes a whole
+block `127.B.0.0/16` and holds an abstract unix socket named after it for as long as it lives. Such
+a name is unique in a network namespace, which is exactly as far as its loopback addresses reach, it
+needs no file that two users would have to share, and the kernel drops it with the last process that
+holds it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class AddressBlock:
     """A block of loopback addresses that belongs to this process until `close`."""
 
     def __init__(self, octet: int, lock: socket.socket) -> None:
+        """Keep the lock that makes the block ours; `take` is how to come by one."""
         self.octet = octet
         self._lock = lock
 
@@ -68,6 +70,7 @@ class AddressPool:
     """
 
     def __init__(self, prefix: str) -> None:
+        """Fill the pool with all addresses of a prefix of two octets."""
         self._free = deque((y, z) for y in range(1, 255) for z in range(1, 255))
         self._prefix = prefix
         self._taken: dict[str, tuple[int, int]] = {}

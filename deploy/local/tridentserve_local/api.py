@@ -1,8 +1,8 @@
 """The API server as the node uses it: a few verbs over aiohttp.
 
-The node needs six calls, all on plain JSON, and a watch that it can resume by itself; a generated client
-with models of every kind would be a hundred times the code for it. Calls are not retried here:
-callers are level-based and know better what is still worth saying.
+The node needs six calls, all on plain JSON, and a watch that it can resume by itself; a generated
+client with models of every kind would be a hundred times the code for it. Calls are not retried
+here: callers are level-based and know better what is still worth saying.
 """
 
 from __future__ import annotations
@@ -61,10 +61,12 @@ class Api:
     """A connection pool to one API server, used as an asynchronous context manager."""
 
     def __init__(self, credentials: Credentials) -> None:
+        """Keep whom to call as whom; the connection is made on entering the context."""
         self.credentials = credentials
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Api:
+        """Open the pool."""
         context = ssl.create_default_context(cadata=self.credentials.authority)
         self._session = aiohttp.ClientSession(
             base_url=self.credentials.server,
@@ -80,6 +82,7 @@ class Api:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Close the pool."""
         if self._session is not None:
             await self._session.close()
 
@@ -170,7 +173,7 @@ async def _refuse(response: aiohttp.ClientResponse) -> None:
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length: StreamReader.readline gives up at 64 KiB, and objects grow to 1.5 MiB."""
+    """Lines of any length: `readline` gives up at 64 KiB, and objects grow to 1.5 MiB."""
     rest = b""
     async for chunk in stream.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")

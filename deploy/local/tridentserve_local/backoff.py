@@ -1,8 +1,8 @@
 """When a container that ended is started again. Pure.
 
-The kubelet's rule with shorter times: the first restart is at once, each further one waits twice as long up
-to a cap, and a container that ran for long enough starts over. The kubelet waits 10 s to 5 min;
-whoever sits before a laptop, or waits for a test, should not.
+The kubelet's rule with shorter times: the first restart is at once, each further one waits twice as
+long up to a cap, and a container that ran for long enough starts over. The kubelet waits 10 s to 5
+min; whoever sits before a laptop, or waits for a test, should not.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Asks a container how it is: http, tcp, grpc and exec, each within a timeout.
 
-The answer is None for well, else a sentence for the event. What answers mean over time is decided in `probes`.
+The answer is None for well, else a sentence for the event. What answers mean over time is decided
+in `probes`.
 """
 
 from __future__ import annotations

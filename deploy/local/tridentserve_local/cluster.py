@@ -23,7 +23,6 @@ from typing import IO
 
 from tridentserve.errors import TemporaryError, UnavailableError
 
-from .backoff import BackoffPolicy
 from .control import ask
 from .folders import Folders
 from .settings import ClusterSettings
@@ -95,27 +94,11 @@ class LocalCluster:
         *,
         nodes: int = 1,
         gpus: int = 0,
-        cpus: int = 8,
-        memory_gib: int = 32,
-        redis_max_memory: str = "256mb",
-        scrape_interval_s: float = 1.0,
-        redis: bool = True,
-        prometheus: bool = True,
-        backoff: BackoffPolicy | None = None,
+        settings: ClusterSettings | None = None,
         progress: Progress = lambda what, seconds: None,
     ) -> None:
-        """Choose what it is made of; nothing starts yet."""
-        self._settings = ClusterSettings(
-            nodes=nodes,
-            gpus=gpus,
-            cpus=cpus,
-            memory_gib=memory_gib,
-            redis_max_memory=redis_max_memory,
-            scrape_interval_s=scrape_interval_s,
-            redis=redis,
-            prometheus=prometheus,
-            backoff=backoff or BackoffPolicy(),
-        )
+        """Choose what it is made of; nothing starts yet. `settings` stand for all other choices."""
+        self._settings = settings or ClusterSettings(nodes=nodes, gpus=gpus)
         self._progress = progress
         self._folders: Folders | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -212,10 +195,13 @@ class LocalCluster:
         """Process ids of a pod, lowest first."""
         return sorted(self.processes(namespace, name))
 
-    def memory_files(self) -> list[Path]:
-        """Files on tmpfs that pods or the "hosts" of nodes hold."""
-        parts = (self.memory_folder / "p", self.memory_folder / "n")
-        return sorted(f for part in parts for f in part.rglob("*") if not f.is_dir())
+    def pod_memory_files(self) -> list[Path]:
+        """Files on tmpfs in volumes of pods (`emptyDir` of medium Memory)."""
+        return _files(self.memory_folder / "p")
+
+    def host_files(self, node: str = "") -> list[Path]:
+        """Files on tmpfs that hostPath volumes see, of one node or of all; they outlive pods."""
+        return _files(self.memory_folder / "n" / node)
 
     def kill_pod(self, namespace: str, name: str) -> int:
         """SIGKILL to all processes of a pod, as a fault; how many there were."""
@@ -308,6 +294,10 @@ class LocalCluster:
         if self._folders is None:
             raise UnavailableError("the cluster has not been started")
         return ask(self._folders.control, verb, route)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.rglob("*") if not f.is_dir())
 
 
 def fetch_tools(settings: ClusterSettings) -> None:

@@ -1,7 +1,7 @@
 """One container of a pod: started, probed, restarted, ended.
 
-`ContainerRunner.run` is the container's whole life, `stop` ends it from outside. The view that it leaves in
-`view` is all that others see of it.
+`ContainerRunner.run` is the container's whole life, `stop` ends it from outside. The view that it
+leaves in `view` is all that others see of it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .checks import check
 from .environment import ConfigError
 from .grace import Grace
 from .launching import Launch
-from .processes import Process, StartError, kill_marked, start
 from .probes import Health, ProbeState, Verdict
+from .processes import Process, StartError, kill_marked, start
 from .specs import Action, Container, Probe
 from .status import ContainerView, Running, Terminated, Waiting, terminated
 
@@ -54,6 +54,7 @@ class ContainerRunner:
     """Runs one container; `run` once, `stop` from any other task."""
 
     def __init__(self, spec: Container, setting: Setting, restarts: int = 0) -> None:
+        """Keep what to run; `restarts` counts those before this runner."""
         self.view = ContainerView(spec=spec, restarts=restarts)
         self._spec = spec
         self._setting = setting
@@ -147,7 +148,7 @@ class ContainerRunner:
         return end.exit_code
 
     async def _watch(self, process: Process, health: Health) -> None:
-        """postStart and the probes of one run."""
+        """PostStart and the probes of one run."""
         if self._spec.post_start is not None:
             problem = await self._check(self._spec.post_start, self._setting.grace_s)
             if problem is not None:

@@ -39,7 +39,6 @@ class ControlServer:
         app.router.add_post("/services/{name}/{verb:start|stop}", self._service)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
-        path.unlink(missing_ok=True)
         await web.UnixSite(self._runner, str(path)).start()
 
     async def stop(self) -> None:

@@ -11,7 +11,7 @@ from .toolchain.tools import Tool
 
 
 def control_plane_service(tool: Tool, *, folder: Path, logs: Path) -> Service:
-    """API server, controllers, scheduler and etcd in one process; says in one line when all are up."""
+    """API server, controllers, scheduler and etcd: one process, one line when all are up."""
     output = logs / "controlplane.out"
 
     async def ready() -> bool:

@@ -1,4 +1,4 @@
-"""The lock of a cluster, what a crashed one left behind, and the lines that a starting one prints."""
+"""The lock of a cluster, what a crashed one left, and the lines that a starting one prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .processes import kill_marked
 
 
 def lock(folders: Folders) -> int | None:
-    """Takes the cluster's lock until this process and all its forks have ended; None if it is held."""
+    """Takes the lock until this process and all its forks have ended; None if it is held."""
     handle = os.open(folders.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -37,7 +37,7 @@ def runs(folders: Folders) -> bool:
 
 
 def clean_remains(folders: Folders) -> int:
-    """Kills processes and removes folders of a cluster that ended without order; how many it killed.
+    """Kills and removes what a cluster left that ended without order; how many it killed.
 
     Only for whoever holds the lock, or has seen that nobody does.
     """

@@ -25,6 +25,7 @@ class DevicePool:
     """Devices of one node and who holds them; holders are containers, as `uid/name`."""
 
     def __init__(self, devices: tuple[str, ...]) -> None:
+        """Begin with every device free."""
         self._holder: dict[str, str | None] = dict.fromkeys(devices)
 
     def allocate(self, holder: str, count: int) -> tuple[str, ...]:

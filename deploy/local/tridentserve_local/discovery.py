@@ -1,7 +1,7 @@
 """Which pods Prometheus scrapes, and under which labels: an `http_sd_configs` endpoint.
 
-The rule is the chart's: every pod of this product with a container port named `metrics`, labelled with
-where it is and what it is part of. `targets` is pure, so that a test can hold it against the
+The rule is the chart's: every pod of this product with a container port named `metrics`, labelled
+with where it is and what it is part of. `targets` is pure, so that a test can hold it against the
 chart's relabelling.
 """
 

@@ -2,8 +2,8 @@
 
 The rules are the kubelet's: `envFrom` first, then `env` in order, a later entry winning; `$(NAME)`
 is replaced by what was defined before it, `$$(NAME)` is a literal `$(NAME)`, and a reference to
-nothing stays as it is (`third_party/forked/golang/expansion` in kubernetes). A missing config map is
-an error with the kubelet's words, since people search for them.
+nothing stays as it is (`third_party/forked/golang/expansion` in kubernetes). A missing config map
+is an error with the kubelet's words, since people search for them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Events of pods, so that `kubectl describe` tells what happened.
 
-Best effort: an event that cannot be written is dropped, and a repeated one only raises the count of the first,
-at 2, 4, 8 … repetitions: a probe that fails every second must not fill the store.
+Best effort: an event that cannot be written is dropped, and a repeated one only raises the count of
+the first, at 2, 4, 8 … repetitions: a probe that fails every second must not fill the store.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class EventSink:
     """Takes events from anywhere in the loop and writes them in order, one at a time."""
 
     def __init__(self, api: Api, node: str) -> None:
+        """Keep where to write to, and which node events come from."""
         self._api = api
         self._node = node
         self._queue: asyncio.Queue[tuple[Pod, str, str, str]] = asyncio.Queue(_QUEUE)

@@ -15,6 +15,7 @@ class Grace:
     """
 
     def __init__(self, seconds: float) -> None:
+        """The time starts now."""
         self._at = self._now() + seconds
         self._nearer = asyncio.Event()
 

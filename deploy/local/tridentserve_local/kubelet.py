@@ -1,7 +1,8 @@
 """The part of a kubelet that `kubectl logs` talks to, through the API server.
 
-Logs only: `exec`, `attach` and `port-forward` need streams that nothing here would use, since whoever runs
-this cluster can reach its processes directly. They are answered with a sentence that says so.
+Logs only: `exec`, `attach` and `port-forward` need streams that nothing here would use, since
+whoever runs this cluster can reach its processes directly. They are answered with a sentence that
+says so.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Kubelet:
     """An HTTPS server at a node's address."""
 
     def __init__(self, find: Callable[[str, str], PodWorker | None], certificates: Path) -> None:
+        """Keep how to find a pod, and the folder of certificate and key."""
         self.port = 0
         self._find = find
         self._certificates = certificates
@@ -32,8 +34,8 @@ class Kubelet:
     async def start(self, address: str) -> None:
         """Listens on a free port of the address.
 
-        The certificate is the API server's own: it does not verify its nodes by default, and it alone
-        calls here.
+        The certificate is the API server's own: it does not verify its nodes by default, and it
+        alone calls here.
         """
         app = web.Application()
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
@@ -65,9 +67,9 @@ class Kubelet:
         await response.prepare(request)
         lines = int(query["tailLines"]) if "tailLines" in query else None
         limit = int(query["limitBytes"]) if "limitBytes" in query else None
-        await self._send(response, log, start_of_tail(log, lines), limit)
+        offset = await self._send(response, log, start_of_tail(log, lines), limit)
         if query.get("follow") == "true" and limit is None:
-            await self._follow(response, worker, container, log)
+            await self._follow(response, worker, container, log, offset)
         return response
 
     async def _send(
@@ -85,10 +87,14 @@ class Kubelet:
         return offset
 
     async def _follow(
-        self, response: web.StreamResponse, worker: PodWorker, container: str, log: Path
+        self,
+        response: web.StreamResponse,
+        worker: PodWorker,
+        container: str,
+        log: Path,
+        offset: int,
     ) -> None:
         """Sends what is added, until the container has ended for good; restarts are followed."""
-        offset = log.stat().st_size
         while True:
             running = worker.running(container)
             offset = await self._send(response, log, offset, None)

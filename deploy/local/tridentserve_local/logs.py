@@ -10,7 +10,8 @@ _BLOCK = 64 * 1024
 def start_of_tail(log: Path, lines: int | None) -> int:
     """The offset from which `lines` lines are left; 0 for None or for more than there are.
 
-    Reads backwards, in blocks, so that the end of a huge log costs as little as that of a small one.
+    Reads backwards, in blocks, so that the end of a huge log costs as little as that of a small
+    one.
     """
     if lines is None:
         return 0

@@ -1,7 +1,8 @@
 """A Kubernetes node whose pods are processes of this host.
 
-It registers itself, says every few seconds that it lives, and runs the pods that the scheduler binds to it, one worker
-each. Several nodes share one event loop. Nothing is kept on disk between two lives of a node.
+It registers itself, says every few seconds that it lives, and runs the pods that the scheduler
+binds to it, one worker each. Several nodes share one event loop. Nothing is kept on disk between
+two lives of a node.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Node:
         addresses: AddressPool,
         folders: Folders,
     ) -> None:
+        """Keep what it has and shares; nothing happens before `run`."""
         self.settings = settings
         self.host_ip = host_ip
         self.registered = asyncio.Event()

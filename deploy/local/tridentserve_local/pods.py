@@ -1,7 +1,7 @@
 """One pod on a node, from the moment it is bound to the moment its object is gone.
 
-Level-based: `update` gives the worker the newest object, and its tasks act on what it says now. Nothing is
-remembered that the API server or the processes do not know.
+Level-based: `update` gives the worker the newest object, and its tasks act on what it says now.
+Nothing is remembered that the API server or the processes do not know.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ class Ground:
 
 
 class PodWorker:
-    """Runs one pod; `run` is its life, `update` and `vanish` are what the API server says meanwhile."""
+    """Runs one pod: `run` is its life, `update` and `vanish` what the API server says of it."""
 
     def __init__(self, pod: Pod, ground: Ground) -> None:
+        """Keep the pod as it was first seen; nothing happens before `run`."""
         self.pod = pod
         self.folders = ground.folders.pod(pod.uid, pod.namespace, pod.name)
         self.mark = f"{ground.folders.mark}{ground.node}/{pod.namespace}/{pod.name}/{pod.uid}/"

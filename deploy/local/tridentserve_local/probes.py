@@ -1,10 +1,10 @@
 """What a row of probe answers means. Pure; `checks` asks the questions.
 
-| probe     | before the first verdict | `failureThreshold` failures | `successThreshold` successes |
-| --------- | ------------------------ | --------------------------- | ---------------------------- |
-| startup   | not started              | the container is killed     | started, never asked again   |
-| readiness | not ready                | not ready                   | ready                        |
-| liveness  | alive                    | the container is killed     | alive                        |
+| probe     | at first    | `failureThreshold` failures | `successThreshold` successes |
+| --------- | ----------- | --------------------------- | ---------------------------- |
+| startup   | not started | the container is killed     | started, never asked again   |
+| readiness | not ready   | not ready                   | ready                        |
+| liveness  | alive       | the container is killed     | alive                        |
 
 Readiness and liveness wait for startup (kubernetes: pkg/kubelet/prober/worker.go).
 """

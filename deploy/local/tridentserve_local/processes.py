@@ -1,11 +1,12 @@
 """Processes of this host: start one, wait for it, end it with all it started.
 
 Each is the leader of a session of its own, so that its whole group can be signalled. Waiting uses a
-pidfd: no thread a process, no SIGCHLD handler, and the pid cannot be another's by the time we act on it.
+pidfd: no thread a process, no SIGCHLD handler, and the pid cannot be another's by the time we act
+on it.
 
-What happens when the parent dies is arranged twice: `setpriv --pdeathsig` (util-linux) has the kernel kill
-the direct child, and the reaper above the node (`reaper`) kills every descendant, also those that
-left their session.
+What happens when the parent dies is arranged twice: `setpriv --pdeathsig` (util-linux) has the
+kernel kill the direct child, and the reaper above the node (`reaper`) kills every descendant, also
+those that left their session.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 CONTAINER_MARK = "PROCESS_NODE_CONTAINER"
-"""Variable in the environment of everything that a container runs: `cluster/namespace/pod/uid/name`."""
+"""Variable of all that a container runs: `cluster/node/namespace/pod/uid/container`."""
 
 
 class StartError(Exception):
@@ -31,6 +32,7 @@ class Process:
     """A running child and its group."""
 
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        """Watch a child that has just been started."""
         self._popen = popen
         self._pidfd = os.pidfd_open(popen.pid)
         self._ended = asyncio.Event()

@@ -1,10 +1,11 @@
 """A process above the supervisor that outlives it just long enough to end all it started.
 
-Linux can kill a child when its parent dies (PR_SET_PDEATHSIG), but only a direct one: a container's own
-children would stay, and hold ports and memory. So the process that is started first forks the supervisor and
-stays above it as a *subreaper*: whatever loses its parent anywhere below becomes its child. When the supervisor is
-gone, however it went, the reaper kills its children until there are none; grandchildren turn into children
-as their parents die, also those in sessions of their own, so nothing escapes.
+Linux can kill a child when its parent dies (PR_SET_PDEATHSIG), but only a direct one: a container's
+own children would stay, and hold ports and memory. So the process that is started first forks the
+supervisor and stays above it as a *subreaper*: whatever loses its parent anywhere below becomes its
+child. When the supervisor is gone, however it went, the reaper kills its children until there are
+none; grandchildren turn into children as their parents die, also those in sessions of their own, so
+nothing escapes.
 
 If the reaper itself is killed, the supervisor is told by its own PR_SET_PDEATHSIG and shuts down
 in order. If both are killed in the same instant, direct children die by theirs, and the next `up`
@@ -65,7 +66,7 @@ def _guarded(run: Callable[[], int]) -> int:
         return run()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - the end of a process: it is told, and there is no above
         sys.excepthook(*sys.exc_info())
         return 1
     finally:

@@ -27,6 +27,7 @@ class Reporter:
     """Writes one pod's status."""
 
     def __init__(self, api: Api, view: Callable[[], PodView | None]) -> None:
+        """Keep whom to tell, and what to ask for what there is to tell."""
         self._api = api
         self._view = view
         self._dirty = asyncio.Event()
@@ -87,8 +88,10 @@ class Reporter:
         return True
 
     def _known(self, pod: Pod) -> dict[str, Condition]:
-        """Conditions as the API server has them: ours from the last answer, which no watch has
-        outrun yet, and readiness gates, which others write, from the watch.
+        """Conditions as the API server has them.
+
+        Ours are from the last answer, since the watch lags behind what was written; readiness
+        gates, which others write, are from the watch.
         """
         gates = {
             kind: pod.conditions[kind] for kind in pod.readiness_gates if kind in pod.conditions

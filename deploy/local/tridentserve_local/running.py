@@ -88,7 +88,7 @@ def _stop_on_signals(supervisor: Supervisor, *, with_stdin: bool) -> None:
 
 
 def _raise_first(done: asyncio.Future[None]) -> None:
-    """Raises what a task group failed with: the first error, which is the one that ended the others."""
+    """Raises the first error of a task group, which is the one that ended the others."""
     try:
         done.result()
     except BaseExceptionGroup as group:

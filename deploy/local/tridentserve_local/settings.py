@@ -27,7 +27,7 @@ class ClusterSettings:
 
     @property
     def node_names(self) -> tuple[str, ...]:
-        """`node-1`, `node-2`, …"""
+        """From `node-1` on."""
         return tuple(f"node-{i + 1}" for i in range(self.nodes))
 
     def to_json(self) -> str:

@@ -167,7 +167,8 @@ def conditions(
 def container_status(view: ContainerView, terminating: bool) -> Json:
     """One entry of `containerStatuses`.
 
-    Resources are reported as given: the API server refuses to resize a pod whose node leaves them out.
+    Resources are reported as given: the API server refuses to resize a pod whose node leaves them
+    out.
     """
     resources: Json = {}
     if view.spec.requests:

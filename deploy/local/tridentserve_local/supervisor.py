@@ -1,7 +1,7 @@
-"""The process that is a local cluster: it starts everything, answers the control socket, ends everything.
+"""The process that is a local cluster: it starts everything, answers for it, ends everything.
 
-Nodes run in its event loop; control plane, Redis, Prometheus and containers are its children. The reaper above it
-sees to it that none of them outlives it.
+Nodes run in its event loop; control plane, Redis, Prometheus and containers are its children. The
+reaper above it sees to it that none of them outlives it.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Supervisor:
         """
         if self._known_node(name) not in self._tasks:
             self._boot(name)
-            await self._nodes[name].registered.wait()
+            await self._wait_registered(name)
 
     def kill_pod(self, namespace: str, name: str) -> int:
         """SIGKILL to all processes of a pod; how many there were.
@@ -224,9 +224,21 @@ class Supervisor:
 
     async def _wait_schedulable(self, name: str) -> None:
         """Until the controllers have lifted the taint that every new node has."""
-        await self._nodes[name].registered.wait()
-        while (await self._opened().get(f"/api/v1/nodes/{name}"))["spec"].get("taints"):
-            await asyncio.sleep(0.1)
+        await self._wait_registered(name)
+        path = f"/api/v1/nodes/{name}"
+        tainted = True
+        while tainted:
+            tainted = bool((await self._opened().get(path))["spec"].get("taints"))
+            await asyncio.sleep(0.1 if tainted else 0)
+
+    async def _wait_registered(self, name: str) -> None:
+        """Until the node is known to the API server; raises what ended the node, if it has."""
+        registered = asyncio.ensure_future(self._nodes[name].registered.wait())
+        task = self._tasks[name]
+        await asyncio.wait({registered, task}, return_when="FIRST_COMPLETED")
+        registered.cancel()
+        if task.done():
+            task.result()
 
     async def _forget_node(self, name: str) -> None:
         api = self._opened()

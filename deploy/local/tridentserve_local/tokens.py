@@ -1,7 +1,7 @@
 """Service account tokens, bound to the pod that they are for, and a kubeconfig that names one.
 
-A token is asked for again when 80 % of its life has passed, as the kubelet does. Deleting the pod makes
-its tokens worthless at once, because they are bound to its uid.
+A token is asked for again when 80 % of its life has passed, as the kubelet does. Deleting the pod
+makes its tokens worthless at once, because they are bound to its uid.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class Tokens:
     """The tokens of one pod, by volume and path."""
 
     def __init__(self, api: Api, pod: Pod) -> None:
+        """Begin with no token."""
         self._api = api
         self._pod = pod
         self._held: dict[tuple[str, str], tuple[str, float]] = {}

@@ -1,8 +1,8 @@
 """The volumes of one pod as folders of this host.
 
-A volume that cannot be provided now (its config map does not exist yet) is a `MountError` with a sentence
-for the event; the pod waits and tries again. Files are replaced atomically, one by one: a reader sees
-the old or the new content, never half of one.
+A volume that cannot be provided now (its config map does not exist yet) is a `MountError` with a
+sentence for the event; the pod waits and tries again. Files are replaced atomically, one by one: a
+reader sees the old or the new content, never half of one.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Volumes:
     """All volumes of a pod."""
 
     def __init__(self, api: Api, pod: Pod, place: Place, folders: PodFolders, host: Path) -> None:
+        """Keep whose volumes these are; nothing is created before `prepare`."""
         self._api = api
         self._pod = pod
         self._place = place
@@ -137,10 +138,13 @@ class Volumes:
         source = spec.get("local") or spec.get("hostPath")
         if not source:
             raise MountError(f'persistent volume "{volume}" is neither of type local nor hostPath')
-        folder = Path(source["path"])
-        if not folder.is_dir():
-            raise MountError(f'persistent volume "{volume}": path "{folder}" does not exist')
-        return folder
+        return _real_folder(volume, Path(source["path"]))
+
+
+def _real_folder(volume: str, folder: Path) -> Path:
+    if not folder.is_dir():
+        raise MountError(f'persistent volume "{volume}": path "{folder}" does not exist')
+    return folder
 
 
 def _folder(path: Path) -> Path:

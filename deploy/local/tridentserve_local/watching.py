@@ -1,8 +1,8 @@
 """A list that stays fresh: list, watch, resume, and list again when the server asks for it.
 
-Level-based: what matters is the set of objects as it is now. After any interruption `run` lists again and
-reports what vanished meanwhile as deleted, so a consumer never misses the end of an object, though it may miss what lay
-between.
+Level-based: what matters is the set of objects as it is now. After any interruption `run` lists
+again and reports what vanished meanwhile as deleted, so a consumer never misses the end of an
+object, though it may miss what lay between.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Collection:
         changed: Callable[[Json], None] = lambda _: None,
         deleted: Callable[[Json], None] = lambda _: None,
     ) -> None:
+        """Keep what to list and whom to tell; nothing is listed before `run`."""
         self.objects: dict[str, Json] = {}
         self.listed = asyncio.Event()
         self._api = api

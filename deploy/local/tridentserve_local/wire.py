@@ -1,8 +1,8 @@
 """The edge to Kubernetes' JSON: one name for its objects, one form for its times and quantities.
 
 Objects of the API server are trees of plain dictionaries. They are called `Json` here and nowhere
-else, so that a reader sees where the typed world ends: `specs` turns them into dataclasses, `status`
-turns dataclasses back. This module knows no field of any object.
+else, so that a reader sees where the typed world ends: `specs` turns them into dataclasses,
+`status` turns dataclasses back. This module knows no field of any object.
 """
 
 from __future__ import annotations
