@@ -20,7 +20,7 @@ def gpu_percent(plan: PlacementPlan) -> int:
 
     Workers without a device hold none.
     """
-    return sum(pool.workers * _cost(pool) for pool in plan.pools)
+    return sum(pool.workers * pool_percent(pool) for pool in plan.pools)
 
 
 def cut_to_budget(plan: PlacementPlan, spec: PipelineSpec) -> PlacementPlan:
@@ -40,7 +40,7 @@ def cut_to_budget(plan: PlacementPlan, spec: PipelineSpec) -> PlacementPlan:
         if index is None:
             break
         workers[index] -= 1
-        excess -= _cost(plan.pools[index])
+        excess -= pool_percent(plan.pools[index])
     kept = tuple(
         replace(pool, workers=left) for pool, left in zip(plan.pools, workers, strict=True)
     )
@@ -48,13 +48,14 @@ def cut_to_budget(plan: PlacementPlan, spec: PipelineSpec) -> PlacementPlan:
     return replace(cut, reasons=(*plan.reasons, _reason(plan, cut, spec)))
 
 
-def _cost(pool: PoolPlan) -> int:
+def pool_percent(pool: PoolPlan) -> int:
+    """GPU share of one worker of a pool."""
     return pool.shape.devices * pool.shape.fraction_percent
 
 
 def _next_to_give(pools: tuple[PoolPlan, ...], workers: list[int]) -> int | None:
     candidates = [
-        index for index, pool in enumerate(pools) if _cost(pool) > 0 and workers[index] > 1
+        index for index, pool in enumerate(pools) if pool_percent(pool) > 0 and workers[index] > 1
     ]
     return max(
         candidates,
