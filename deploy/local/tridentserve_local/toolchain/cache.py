@@ -26,6 +26,12 @@ def folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path.home() / ".cache" / "tridentserve"
 
 
+def find(root: Path, name: str, key: str) -> Path | None:
+    """The folder of `name` at `key`, if it has been built."""
+    done = root / f"{name}-{key}"
+    return done if done.is_dir() else None
+
+
 def entry(
     root: Path,
     name: str,
@@ -40,21 +46,19 @@ def entry(
     what it makes. `waiting` is called once if another process is building the same thing. What
     `build` raises passes through, and leaves nothing behind.
     """
-    done = root / f"{name}-{key}"
-    if done.is_dir():
-        return done
+    if found := find(root, name, key):
+        return found
     with _locked(root / "locks" / f"{name}-{key}", waiting):
-        if done.is_dir():
-            return done
+        if found := find(root, name, key):
+            return found
         _remove_leftovers(root / "building", f"{name}-{key}.")
         aside = Path(tempfile.mkdtemp(prefix=f"{name}-{key}.", dir=root / "building"))
         aside.chmod(0o755)  # mkdtemp's 0700 is for secrets
         try:
             build(aside)
-            aside.rename(done)
+            return aside.rename(root / f"{name}-{key}")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    return done
 
 
 def _remove_leftovers(building: Path, prefix: str) -> None:

@@ -33,7 +33,7 @@ def key(sources: Path = checkout.CONTROL_PLANE) -> str:
 def kubernetes_version(go_mod: str) -> str:
     """The release of Kubernetes that a go.mod asks for.
 
-    >>> kubernetes_version("require (\\n\\tk8s.io/kubernetes v1.37.2\\n)")
+    >>> kubernetes_version("require k8s.io/kubernetes v1.37.2")
     'v1.37.2'
     """
     found = re.search(r"^\s*(?:require\s+)?k8s\.io/kubernetes (v\S+)", go_mod, re.MULTILINE)
@@ -59,6 +59,11 @@ def command(go: str, output: Path, version: str) -> list[str]:
     flags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in variables.items())])
     options = ["-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false", f"-ldflags={flags}"]
     return [go, "build", "-v", *options, "-o", str(output), "."]
+
+
+def is_built() -> bool:
+    """Whether `build` would answer at once."""
+    return cache.find(cache.folder(), "controlplane", key()) is not None
 
 
 def build(report: Report) -> Path:

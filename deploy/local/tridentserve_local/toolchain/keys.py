@@ -1,4 +1,4 @@
-"""Names for what something was made from, so that it is made anew when, and only when, that differs."""
+"""Names for what a thing was made from: it is made anew when, and only when, that differs."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

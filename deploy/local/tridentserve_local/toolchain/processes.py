@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _LINES_KEPT = 20
+_running: set[subprocess.Popen[str]] = set()
 
 
 class CommandFailedError(Exception):
@@ -47,6 +48,7 @@ def run(
         raise CommandFailedError(argv, 127, str(error)) from error
     lines: list[str] = []
     with process:
+        _running.add(process)
         try:
             assert process.stdout is not None
             for line in process.stdout:
@@ -55,6 +57,14 @@ def run(
         except BaseException:
             process.terminate()
             raise
+        finally:
+            _running.discard(process)
     if process.returncode != 0:
         raise CommandFailedError(argv, process.returncode, "".join(lines[-_LINES_KEPT:]).rstrip())
     return "".join(lines)
+
+
+def end_all() -> None:
+    """End what other threads run: a thread cannot be interrupted, but what it waits for can."""
+    for process in list(_running):
+        process.terminate()

@@ -70,7 +70,7 @@ class PipProgress:
 
 
 class Board:
-    """The parts of some work that are under way, and what each does now. Safe to share by threads."""
+    """The parts of some work, and what each is doing now; threads may share it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` is in seconds."""
@@ -79,19 +79,19 @@ class Board:
         self._lock = threading.Lock()
         self._parts: dict[str, str] = {}
 
-    def report(self, part: str) -> Report:
-        """Where one part says what it does."""
+    @contextmanager
+    def part(self, name: str) -> Iterator[Report]:
+        """A part of the work, on the board while the block runs and has said what it does."""
 
-        def tell(doing: str) -> None:
+        def report(doing: str) -> None:
             with self._lock:
-                self._parts[part] = doing
+                self._parts[name] = doing
 
-        return tell
-
-    def finish(self, part: str) -> None:
-        """Take a part off the board."""
-        with self._lock:
-            self._parts.pop(part, None)
+        try:
+            yield report
+        finally:
+            with self._lock:
+                self._parts.pop(name, None)
 
     def line(self) -> str:
         """All parts in one line, with the seconds since the board was made; "" when idle."""

