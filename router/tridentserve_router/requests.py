@@ -1,0 +1,302 @@
+"""One request from admission to its end: checked, queued, walked, counted.
+
+Knows nothing of gRPC: `api` translates. Every request that is admitted is in the books until its
+journey has ended, so that it can be cancelled, waited for and counted once.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from random import Random
+
+from tridentserve.domain.dispatch import Demand
+from tridentserve.domain.ids import RequestId
+from tridentserve.domain.model import ModelInfo
+from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.domain.work import Generation
+from tridentserve.errors import (
+    AlreadyExistsError,
+    CancelledError,
+    DeadlineExceededError,
+    ExhaustedError,
+    InvalidFieldError,
+    NotFoundError,
+    TridentServeError,
+    UnavailableError,
+)
+from tridentserve.rpc import convert
+from tridentserve.rpc.status import DRAINING, NOT_READY
+from tridentserve.telemetry.metrics import RouterMetrics
+from tridentserve_router import admission, events
+from tridentserve_router.admission import Asked
+from tridentserve_router.forecast import Forecast
+from tridentserve_router.links import Metadata
+from tridentserve_router.moves import Completed
+from tridentserve_router.pipeline import Pipeline
+from tridentserve_router.walk import Surroundings, Walk, pictures
+
+_log = logging.getLogger(__name__)
+
+_UNKNOWN_DEADLINE_S = 60.0
+"""Stands in for the SLO's deadline in the queue's order while nothing has been measured."""
+_RETRY_S = 2.0
+
+Emit = Callable[[bytes], Awaitable[None]]
+
+
+class Requests:
+    """Every request of the router."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        *,
+        metrics: RouterMetrics,
+        pipeline: Callable[[], Pipeline],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            around: the router's parts.
+            metrics: is told how each request ended.
+            pipeline: what is asked for, as it is now.
+            clock: Unix seconds.
+        """
+        self._around, self._metrics, self._pipeline = around, metrics, pipeline
+        self._clock = clock
+        self._forecast = Forecast()
+        self._walks: dict[RequestId, Walk] = {}
+        self._keys: set[str] = set()
+        self._rng = Random(secrets.randbits(64))
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __len__(self) -> int:
+        """Requests whose journeys have not ended."""
+        return len(self._walks)
+
+    async def serve(
+        self, asked: Asked, *, emit: Emit, metadata: Metadata, remaining_s: float | None
+    ) -> None:
+        """Make what was asked for; every event goes to `emit`.
+
+        Args:
+            asked: what the caller wrote.
+            emit: takes serialized `GenerateEvent`s in order.
+            metadata: travels with every call to a worker.
+            remaining_s: seconds until the call's hard deadline; None where it has none.
+
+        Raises:
+            TridentServeError: it was refused, or ended without media.
+            asyncio.CancelledError: the caller went away.
+        """
+        try:
+            await self._serve(asked, emit, metadata, remaining_s)
+        except TridentServeError as error:
+            self.count(_outcome(error))
+            raise
+        except asyncio.CancelledError:
+            self.count("cancelled")
+            raise
+
+    def cancel(self, request: RequestId) -> None:
+        """End a request.
+
+        Raises:
+            NotFoundError: it is not running here (any more).
+        """
+        walk = self._walks.get(request)
+        if walk is None:
+            raise NotFoundError("no such request is running here")
+        walk.end(CancelledError("cancelled on request"))
+
+    async def drain(self, within_s: float) -> None:
+        """Refuse new requests, let the running ones end, and end what is left after `within_s`."""
+        self._draining = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), within_s)
+        except TimeoutError:
+            _log.warning("requests cut off by the end of drain", extra={"count": len(self)})
+            for walk in list(self._walks.values()):
+                walk.end(UnavailableError("the router is going away", reason=DRAINING))
+            await self._idle.wait()
+
+    # --- one request ------------------------------------------------------------------------------
+
+    async def _serve(
+        self, asked: Asked, emit: Emit, metadata: Metadata, remaining_s: float | None
+    ) -> None:
+        model = self._check_open()
+        spec = self._pipeline().spec
+        generation = admission.check(asked, spec.limits, model, self._rng)
+        self._check_key(asked.idempotency_key)
+        self._metrics.arrived.inc()
+        now = self._clock()
+        own_s = self._own_s(generation)
+        queue = self._queue()
+        predicted_s = admission.predict_s(queue, own_s)
+        admission.check_queue(queue, spec.max_queue, predicted_s)
+        deadline_s = asked.deadline_seconds or self._slo_s(generation)
+        admission.check_lateness(asked, predicted_s, deadline_s)
+        demand = Demand(
+            id=RequestId(secrets.token_urlsafe(16)),
+            shape=generation.shape,
+            steps=generation.steps,
+            guidance=generation.guidance,
+            count=generation.count,
+            arrived_s=now,
+            deadline_s=now + (deadline_s or _UNKNOWN_DEADLINE_S),
+            pipeline=spec.name,
+        )
+        loop = asyncio.get_running_loop()
+        walk = Walk(
+            self._around,
+            demand=demand,
+            generation=convert.generation_to(generation),
+            emit=emit,
+            metadata=metadata,
+            end_s=None if remaining_s is None else loop.time() + remaining_s,
+        )
+        with _Books(self, walk, demand, asked.idempotency_key, own_s):
+            await self._walk(walk, demand, generation, predicted_s or 0.0, bool(deadline_s))
+
+    async def _walk(
+        self,
+        walk: Walk,
+        demand: Demand,
+        generation: Generation,
+        predicted_s: float,
+        known_deadline: bool,
+    ) -> None:
+        deadline_s = demand.deadline_s if known_deadline else 0.0
+        timer = walk.end_at_deadline(
+            DeadlineExceededError("the call's deadline has passed before the request was done")
+        )
+        try:
+            ending = await walk.walk(events.accepted(demand.id, predicted_s, deadline_s))
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if not isinstance(ending, Completed):
+            raise ending.error
+        total_s = self._clock() - demand.arrived_s
+        met = not known_deadline or demand.arrived_s + total_s <= demand.deadline_s
+        await walk.emit(
+            events.finished(
+                ending,
+                generation=generation,
+                plan=self._pipeline().plan,
+                wait_s=walk.wait_s,
+                total_s=total_s,
+                deadline_met=met,
+            )
+        )
+        self._metrics.ended("ok")
+        self._metrics.took(demand.shape, total_s)
+        if known_deadline:
+            (self._metrics.deadline_met if met else self._metrics.deadline_missed).inc()
+
+    def _check_open(self) -> ModelInfo:
+        if self._draining:
+            raise UnavailableError("the router is going away", reason=DRAINING)
+        model = self._around.dispatcher.model
+        if model is None:
+            # Counted all the same: arrivals are what brings the first workers up.
+            self._metrics.arrived.inc()
+            raise UnavailableError(
+                "no worker has described the model yet; the first ones are still starting",
+                reason=NOT_READY,
+                retry_after_s=_RETRY_S,
+            )
+        return model
+
+    def _check_key(self, key: str) -> None:
+        if key in self._keys:
+            raise AlreadyExistsError(f"a request with the idempotency key {key!r} is running")
+
+    def _own_s(self, generation: Generation) -> dict[Stage, float]:
+        """Seconds that each stage would take, where that is known."""
+        fleet = self._around.dispatcher.fleet
+        found = {}
+        for stage in STAGES:
+            estimate = self._around.cost.estimate(
+                stage,
+                generation.shape,
+                generation.steps,
+                fleet.fraction_percent.get(stage, 100),
+            )
+            if estimate is not None:
+                found[stage] = estimate.mean_s * pictures(stage, generation.count)
+        return found
+
+    def _slo_s(self, generation: Generation) -> float | None:
+        percent = self._pipeline().spec.slo_scale_percent
+        one_s = self._around.cost.deadline(generation.shape, generation.steps, percent)
+        return None if one_s is None else one_s * generation.count
+
+    def _queue(self) -> admission.Queue:
+        dispatcher = self._around.dispatcher
+        return admission.Queue(
+            waiting=dispatcher.waiting,
+            backlog_s=self._forecast.backlog_s,
+            slots=dispatcher.fleet.slots,
+        )
+
+    def count(self, outcome: str) -> None:
+        """Count a request that ended without media."""
+        self._metrics.ended(outcome)
+        if outcome not in ("invalid", "cancelled"):
+            self._metrics.deadline_missed.inc()
+
+
+class _Books:
+    """Keeps a request in the books for as long as it runs."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        walk: Walk,
+        demand: Demand,
+        key: str,
+        own_s: dict[Stage, float],
+    ) -> None:
+        self._requests, self._walk, self._id, self._key = requests, walk, demand.id, key
+        self._own_s = own_s
+
+    def __enter__(self) -> None:
+        books = self._requests
+        books._walks[self._id] = self._walk
+        books._forecast.add(self._id, self._own_s)
+        self._walk.on_done = lambda stage: books._forecast.done(self._id, stage)
+        books._idle.clear()
+        if self._key:
+            books._keys.add(self._key)
+
+    def __exit__(self, *_: object) -> None:
+        books = self._requests
+        books._walks.pop(self._id, None)
+        books._forecast.gone(self._id)
+        books._keys.discard(self._key)
+        if not books._walks:
+            books._idle.set()
+
+
+def _outcome(error: TridentServeError) -> str:
+    """The value of the metrics' label `outcome`."""
+    match error:
+        case InvalidFieldError():
+            return "invalid"
+        case ExhaustedError() | AlreadyExistsError():
+            return "refused"
+        case CancelledError():
+            return "cancelled"
+        case DeadlineExceededError():
+            return "deadline"
+        case UnavailableError():
+            return "unavailable"
+        case _:
+            return "failed"
