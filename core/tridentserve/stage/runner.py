@@ -39,8 +39,8 @@ class Output:
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) after every step of a stage that has steps.
 
-It raises `CancelledError` when every request of the call is cancelled; the runner lets that pass, and
-must be usable afterwards.
+It raises `CancelledError` when every request of the call is cancelled; the runner lets that pass,
+and must be usable afterwards.
 """
 
 

@@ -1,0 +1,191 @@
+"""Moving tensors between this worker and its stores, in threads, counted and never leaked.
+
+What is put is noted in `References` before anybody hears of it. What is to be deleted while a store
+cannot be reached stays on a list that `tidy` works off, so that a Redis which was down for a minute
+does not keep tensors until they expire.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from tridentserve.domain.ids import MemoryDomain, RequestId
+from tridentserve.domain.stages import Stage
+from tridentserve.domain.tensors import Tensor, TensorRef
+from tridentserve.errors import (
+    ExhaustedError,
+    InvalidFieldError,
+    TensorMissingError,
+    UnavailableError,
+)
+from tridentserve.rpc.status import STORE_FULL, STORE_UNREACHABLE
+from tridentserve.stage.references import References
+from tridentserve.store.opening import Stores
+from tridentserve.telemetry.metrics import WorkerMetrics
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_THREADS = 4
+"""Transfers at the same time; copying is bound by memory, so more gain nothing."""
+
+
+class Handoff:
+    """The stores of one worker as its Runs use them."""
+
+    def __init__(
+        self,
+        *,
+        stores: Stores,
+        references: References,
+        metrics: WorkerMetrics,
+        ttl_s: float,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Take over the stores; `ttl_s` holds where a Run says nothing else."""
+        self._stores, self._references, self._metrics = stores, references, metrics
+        self._ttl_s, self._now = ttl_s, now
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="transfer")
+        self._doomed: list[TensorRef] = []
+        self._released = asyncio.Event()
+        self._released.set()
+
+    @property
+    def held(self) -> int:
+        """Hand-offs that nobody has released yet."""
+        return len(self._references)
+
+    @property
+    def domain(self) -> MemoryDomain | None:
+        """The memory domain that this worker is a member of."""
+        return self._stores.domain
+
+    async def fetch(self, stage: Stage, ref: TensorRef) -> Mapping[str, Tensor]:
+        """Read what another worker handed off.
+
+        Raises:
+            TensorUnavailableError: gone, corrupted, or out of this worker's reach.
+            UnavailableError: the store cannot be reached.
+        """
+        tensors, seconds = await self._timed(lambda: self._stores.get(ref))
+        self._count(stage, ref, "get", seconds)
+        return tensors
+
+    async def put(
+        self,
+        stage: Stage,
+        request: RequestId,
+        tensors: Mapping[str, Tensor],
+        *,
+        reader: MemoryDomain | None,
+        ttl_s: float,
+    ) -> TensorRef:
+        """Store outputs where `reader` can get at them; 0 seconds mean the default.
+
+        Not to be cancelled half way: it would leave a tensor that nobody knows.
+
+        Raises:
+            ExhaustedError: no room.
+            UnavailableError: no store that can be reached.
+        """
+        ref, seconds = await self._timed(
+            lambda: self._stores.put(
+                tensors, reader=reader, ttl_s=ttl_s or self._ttl_s, now=self._now()
+            )
+        )
+        self._references.add(ref, request)
+        self._released.clear()
+        self._count(stage, ref, "put", seconds)
+        if reader is not None and reader == self.domain and ref.domain != reader:
+            _log.warning("memory domain full", extra={"request": request, "store": ref.store})
+            self._metrics.fell_back(stage)
+        return ref
+
+    async def export(self, ref: TensorRef, store: str) -> TensorRef:
+        """Copy an own tensor into another store; asked again, it answers the same copy.
+
+        Raises:
+            InvalidFieldError: this worker has no store of that name.
+            TensorUnavailableError: not this worker's (any more).
+            ExhaustedError: no room.
+            UnavailableError: the store cannot be reached.
+        """
+        if store not in self._stores.names:
+            names = " or ".join(self._stores.names) or "none is configured"
+            raise InvalidFieldError("store", f"{store!r} is not here; use {names}")
+        own = self._references.find(ref)
+        if own is None:
+            raise TensorMissingError(f"{ref.key} is not held by this worker")
+        if (known := self._references.copy_in(own, store)) is not None:
+            return known
+        ttl_s = max(own.expires_s - self._now(), 1.0)
+        # Shielded: a caller that hangs up must not leave a copy that nobody owns.
+        return await asyncio.shield(self._export(own, store, ttl_s))
+
+    async def _export(self, own: TensorRef, store: str, ttl_s: float) -> TensorRef:
+        copy, _ = await self._timed(
+            lambda: self._stores.export(own, store, ttl_s=ttl_s, now=self._now())
+        )
+        if not self._references.add_copy(own, copy):
+            await self._delete([copy])
+            raise TensorMissingError(f"{own.key} was released while it was exported")
+        return copy
+
+    async def release(self, refs: Iterable[TensorRef]) -> None:
+        """Forget own tensors and their copies; others' are left alone."""
+        # Shielded: what is out of the books already must go, whoever hangs up.
+        await asyncio.shield(self._delete(self._references.pop(refs)))
+
+    async def wait_released(self) -> None:
+        """Return when nobody needs this worker's tensors any more."""
+        await self._released.wait()
+
+    async def tidy(self) -> None:
+        """Delete what expired and what could not be deleted before; called every few seconds."""
+        doomed, self._doomed = self._doomed, []
+        await self._delete([*doomed, *self._references.pop_expired(self._now())])
+        await self._timed(lambda: self._stores.reap(now=self._now()))
+
+    async def close(self) -> None:
+        """Delete whatever is left, and close the stores."""
+        await self._delete([*self._doomed, *self._references.pop_all()])
+        await asyncio.to_thread(self._pool.shutdown)
+        # Last: a put that was broken off may just have ended, and nobody knows its tensor but the
+        # store.
+        await asyncio.to_thread(self._stores.close)
+
+    async def _delete(self, refs: list[TensorRef]) -> None:
+        for ref in refs:
+            try:
+                await self._timed(partial(self._stores.delete, ref))
+            except UnavailableError as error:
+                _log.warning("tensor not deleted", extra={"key": ref.key, "problem": str(error)})
+                self._doomed.append(ref)
+        if not self._references:
+            self._released.set()
+
+    async def _timed(self, work: Callable[[], _T]) -> tuple[_T, float]:
+        def run() -> tuple[_T, float]:
+            start_s = time.perf_counter()
+            return work(), time.perf_counter() - start_s
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+        # Stores do not know the words of the protocol: here a full store is told from a full
+        # worker, and a store that is away from a worker that is.
+        except ExhaustedError as error:
+            raise ExhaustedError(
+                str(error), reason=STORE_FULL, retry_after_s=error.retry_after_s
+            ) from error
+        except UnavailableError as error:
+            raise UnavailableError(str(error), reason=STORE_UNREACHABLE) from error
+
+    def _count(self, stage: Stage, ref: TensorRef, direction: str, seconds: float) -> None:
+        self._metrics.moved(
+            stage, store=ref.store, direction=direction, size_bytes=ref.size_bytes, seconds=seconds
+        )

@@ -1,0 +1,14 @@
+"""`tridentserve-diffuser`: a worker that serves `diffuse`."""
+
+import sys
+
+from tridentserve.stage.__main__ import main as serve
+
+
+def main() -> int:
+    """Run until SIGTERM; the exit code."""
+    return serve(["--stages", "diffuse"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
