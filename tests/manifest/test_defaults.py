@@ -84,7 +84,7 @@ FULL_TEMPLATE: dict[str, Any] = {
     ],
     "volumeMounts": [
         {"name": "map", "mountPath": "/etc/map", "readOnly": True},
-        {"name": "claim", "mountPath": "/models", "subPath": "flux/dev"},
+        {"name": "claim", "mountPath": "/more/models", "subPath": "flux/dev"},
     ],
 }
 

@@ -140,6 +140,14 @@ BAD: list[tuple[str, Any, str | None]] = [
         f"{TEMPLATE}.volumeMounts[0].mountPath",
     ),
     (
+        f"{TEMPLATE}",
+        {
+            "volumes": [{"name": "v", "emptyDir": {}}],
+            "volumeMounts": [{"name": "v", "mountPath": "/models"}],
+        },
+        f"{TEMPLATE}.volumeMounts[0].mountPath",
+    ),
+    (
         f"{TEMPLATE}.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms",
         [{"matchExpressions": [{"key": "gpu", "operator": "In"}]}],
         f"{TEMPLATE}.affinity.nodeAffinity.{REQUIRED}"

@@ -135,8 +135,21 @@ class Volume(ApiObject):
     projected: ProjectedVolume | None = Field(default=None, description="Several in one folder.")
 
 
+OPERATORS_PATHS = ("/models", "/shm", "/tmp")
+"""Where the operator mounts its own volumes in a worker."""
+
+
 class VolumeMount(ApiObject):
     """Where a volume is seen in the container."""
+
+    rules = (
+        Rule(
+            cel=f"!(self.mountPath in {list(OPERATORS_PATHS)})",
+            message=f"must not be one of {', '.join(OPERATORS_PATHS)}, which the operator mounts",
+            field=".mountPath",
+            holds=lambda self: self.mount_path not in OPERATORS_PATHS,
+        ),
+    )
 
     name: Name = Field(description="One of volumes.")
     mount_path: str = Field(
