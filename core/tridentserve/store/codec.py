@@ -34,6 +34,7 @@ _ALIGNMENT = 64
 _MAX_HEADER_BYTES = 1 << 16
 _MAX_TENSORS = 256
 _MAX_DIMENSIONS = 16
+_MAX_SET_BYTES = 1 << 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,8 @@ def _lay_out(infos: Sequence[TensorInfo]) -> Layout:
         position = _align(position)
         offsets.append(position)
         position += _data_bytes(info)
+    if position > _MAX_SET_BYTES:
+        raise ValueError(f"{position} bytes; at most {_MAX_SET_BYTES} travel together")
     prefix = _PREFIX.pack(_MAGIC, len(header), position)
     return Layout(
         infos=tuple(infos),
@@ -162,7 +165,7 @@ def _read_info(row: object) -> TensorInfo:
     match row:
         case [str(name), str(dtype), list(sizes)] if dtype in ITEM_BYTES:
             # type() and not isinstance: `true` is an int to Python.
-            if all(type(size) is int and 0 <= size < 1 << 48 for size in sizes):
+            if all(type(size) is int and 0 <= size <= _MAX_SET_BYTES for size in sizes):
                 return TensorInfo(name=name, dtype=dtype, shape=tuple(sizes))
     raise TensorCorruptedError("the header describes something that is not a tensor")
 

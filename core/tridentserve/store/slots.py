@@ -197,6 +197,8 @@ class SlotReader:
         except BlockingIOError:
             raise TensorMissingError("the slot is being written for somebody else") from None
         finally:
+            # Closing alone would not unlock: a mapping keeps a duplicate of its descriptor.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def forget_removed(self) -> None:

@@ -1,0 +1,251 @@
+"""Redis away, full, restarted, set up or tampered with: an error of ours, and no wrong set."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tridentserve.domain.tensors import Tensor, TensorRef
+from tridentserve.errors import (
+    ExhaustedError,
+    InvalidFieldError,
+    TensorCorruptedError,
+    TensorMissingError,
+    UnavailableError,
+)
+from tridentserve.store.redis import CHUNK_BYTES, RedisStore
+
+if TYPE_CHECKING:
+    from tests.store.conftest import RedisServer
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def store(redis_server: "RedisServer") -> Iterator[RedisStore]:
+    store = RedisStore(redis_server.url, prefix="test", timeout_s=5)
+    yield store
+    store.close()
+
+
+def tensors(size_bytes: int = 3 * MIB, seed: int = 1) -> dict[str, Tensor]:
+    data = memoryview(Random(seed).randbytes(size_bytes))
+    return {"data": Tensor(dtype="uint8", shape=(size_bytes,), data=data)}
+
+
+def chunk_names(ref: TensorRef) -> list[str]:
+    count = -(-ref.size_bytes // CHUNK_BYTES)
+    return [f"test:{ref.key}:{number}" for number in range(count)]
+
+
+def test_every_key_expires_by_itself(store: RedisStore, redis_server: "RedisServer") -> None:
+    ref = store.put(tensors(), ttl_s=30, now=0)
+    with redis_server.client() as client:
+        left_ms = [client.pttl(name) for name in chunk_names(ref)]
+
+    assert len(left_ms) == 4
+    assert all(0 < left <= 30_000 for left in left_ms)
+
+
+def test_keys_carry_the_prefix(store: RedisStore, redis_server: "RedisServer") -> None:
+    ref = store.put(tensors(), ttl_s=30, now=0)
+
+    assert sorted(redis_server.keys()) == sorted(name.encode() for name in chunk_names(ref))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_chunk_that_is_gone_makes_the_set_missing(
+    store: RedisStore, redis_server: "RedisServer", number: int
+) -> None:
+    ref = store.put(tensors(), ttl_s=60, now=0)
+    with redis_server.client() as client:
+        client.delete(chunk_names(ref)[number])
+
+    with pytest.raises(TensorMissingError):
+        store.get(ref)
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("change", ["flip", "shorten", "lengthen", "empty"])
+def test_a_changed_chunk_is_noticed(
+    store: RedisStore, redis_server: "RedisServer", number: int, change: str
+) -> None:
+    ref = store.put(tensors(), ttl_s=60, now=0)
+    name = chunk_names(ref)[number]
+    with redis_server.client() as client:
+        data = bytearray(client.get(name))
+        match change:
+            case "flip":
+                data[len(data) // 2] ^= 1
+            case "shorten":
+                del data[-1]
+            case "lengthen":
+                data += b"\0"
+            case "empty":
+                data.clear()
+        client.set(name, bytes(data), ex=60)
+
+    with pytest.raises(TensorCorruptedError):
+        store.get(ref)
+
+
+def test_chunks_in_another_order_are_noticed(
+    store: RedisStore, redis_server: "RedisServer"
+) -> None:
+    ref = store.put(tensors(), ttl_s=60, now=0)
+    first, second, *_ = chunk_names(ref)
+    with redis_server.client() as client:
+        client.rename(first, "test:aside")
+        client.rename(second, first)
+        client.rename("test:aside", second)
+
+    with pytest.raises(TensorCorruptedError):
+        store.get(ref)
+
+
+@pytest.mark.parametrize("checksum", [None, 0, 1 << 31])
+def test_a_reference_with_another_checksum_is_refused(
+    store: RedisStore, checksum: int | None
+) -> None:
+    ref = store.put(tensors(), ttl_s=60, now=0)
+
+    with pytest.raises(TensorCorruptedError):
+        store.get(replace(ref, checksum=checksum))
+
+
+def test_a_full_server_is_exhausted_and_keeps_nothing_of_the_refused_set(
+    store: RedisStore, redis_server: "RedisServer"
+) -> None:
+    kept = store.put(tensors(), ttl_s=60, now=0)
+    before = sorted(redis_server.keys())
+    redis_server.set("maxmemory", "16mb")
+
+    with pytest.raises(ExhaustedError):
+        store.put(tensors(32 * MIB), ttl_s=60, now=0)
+    assert sorted(redis_server.keys()) == before
+    assert dict(store.get(kept)) == tensors()
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "allkeys-random"])
+def test_a_server_that_would_drop_tensors_is_refused(
+    store: RedisStore, redis_server: "RedisServer", policy: str
+) -> None:
+    redis_server.set("maxmemory-policy", policy)
+    redis_server.set("maxmemory", "64mb")
+
+    with pytest.raises(UnavailableError, match=f"{policy}.*set it to noeviction"):
+        store.put(tensors(), ttl_s=60, now=0)
+    assert redis_server.keys() == []
+    redis_server.set("maxmemory-policy", "noeviction")
+    store.put(tensors(), ttl_s=60, now=0)
+
+
+def test_a_server_whose_state_may_not_be_asked_is_used(redis_server: "RedisServer") -> None:
+    with redis_server.client() as client:
+        client.acl_setuser(
+            "worker", enabled=True, nopass=True, keys="*", commands=["+@all", "-info"]
+        )
+    store = RedisStore(f"redis://worker:x@127.0.0.1:{redis_server.port}/0", prefix="test")
+
+    assert dict(store.get(store.put(tensors(), ttl_s=60, now=0))) == tensors()
+    store.close()
+
+
+def test_a_server_that_refuses_is_unavailable(redis_server: "RedisServer") -> None:
+    with redis_server.client() as client:
+        client.acl_setuser(
+            "reader", enabled=True, nopass=True, keys="*", commands=["+@all", "-set"]
+        )
+    store = RedisStore(f"redis://reader:x@127.0.0.1:{redis_server.port}/0", prefix="test")
+
+    with pytest.raises(UnavailableError, match="refuses"):
+        store.put(tensors(), ttl_s=60, now=0)
+    store.close()
+
+
+def test_a_server_that_is_not_there_is_unavailable_and_may_come_later(
+    redis_server: "RedisServer",
+) -> None:
+    redis_server.stop()
+    store = RedisStore(redis_server.url, prefix="test", timeout_s=5)
+
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        store.put(tensors(), ttl_s=60, now=0)
+    redis_server.start()
+    assert dict(store.get(store.put(tensors(), ttl_s=60, now=0))) == tensors()
+    store.close()
+
+
+def test_after_a_restart_old_sets_are_missing_and_new_ones_work_at_once(
+    store: RedisStore, redis_server: "RedisServer"
+) -> None:
+    ref = store.put(tensors(), ttl_s=60, now=0)
+    redis_server.stop()
+    with pytest.raises(UnavailableError):
+        store.get(ref)
+    redis_server.start()
+
+    with pytest.raises(TensorMissingError):
+        store.get(ref)
+    store.delete(ref)
+    assert dict(store.get(store.put(tensors(seed=2), ttl_s=60, now=0))) == tensors(seed=2)
+
+
+def test_a_restart_between_two_calls_is_not_noticed(
+    store: RedisStore, redis_server: "RedisServer"
+) -> None:
+    store.put(tensors(), ttl_s=60, now=0)
+    redis_server.stop()
+    redis_server.start()
+
+    store.put(tensors(), ttl_s=60, now=0)
+
+
+def test_what_could_not_be_deleted_is_deleted_once_the_server_is_back(
+    store: RedisStore, redis_server: "RedisServer"
+) -> None:
+    ref = store.put(tensors(), ttl_s=60, now=0)
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", "-unlink")
+        with pytest.raises(UnavailableError, match="refuses"):
+            store.delete(ref)
+        assert len(redis_server.keys()) == 4
+        client.execute_command("ACL", "SETUSER", "default", "+unlink")
+    store.reap(now=1)
+
+    assert redis_server.keys() == []
+
+
+def test_a_server_that_hangs_is_unavailable_after_the_timeout(
+    redis_server: "RedisServer",
+) -> None:
+    store = RedisStore(redis_server.url, prefix="test", timeout_s=0.2)
+    ref = store.put(tensors(), ttl_s=60, now=0)
+    with redis_server.frozen():
+        with pytest.raises(UnavailableError, match="cannot be reached"):
+            store.get(ref)
+        with pytest.raises(UnavailableError, match="cannot be reached"):
+            store.put(tensors(), ttl_s=60, now=0)
+
+    assert dict(store.get(ref)) == tensors()
+    store.close()
+
+
+def test_reap_keeps_going_while_the_server_is_away(redis_server: "RedisServer") -> None:
+    store = RedisStore(redis_server.url, prefix="test", timeout_s=5)
+    store.put(tensors(), ttl_s=60, now=0)
+    redis_server.stop()
+    with pytest.raises(UnavailableError):
+        store.put(tensors(), ttl_s=60, now=0)
+
+    store.reap(now=1)
+    store.reap(now=100)
+    store.close()
+
+
+@pytest.mark.parametrize("url", ["", "localhost:6379", "http://localhost"])
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(InvalidFieldError, match="write redis://"):
+        RedisStore(url)
