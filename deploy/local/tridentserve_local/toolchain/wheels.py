@@ -59,7 +59,9 @@ def copy_program(archive: zipfile.ZipFile, name: str, target: Path) -> None:
     Raises:
         ToolMissingError: there is no such member.
     """
-    found = next((path for path in archive.namelist() if PurePosixPath(path).name == name), None)
+    # Without the folders: helm's own lies in a folder of the same name, which comes first.
+    files = (member.filename for member in archive.infolist() if not member.is_dir())
+    found = next((path for path in files if PurePosixPath(path).name == name), None)
     if found is None:
         problem = f"{archive.filename or 'its package'} does not hold it"
         raise ToolMissingError(name, problem, "git pull")
