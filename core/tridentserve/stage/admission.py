@@ -69,14 +69,18 @@ class Admission:
         self._count(order.stage)
         return run
 
-    def cancel(self, segment: SegmentId, epoch: Epoch) -> bool:
-        """Cancel a Run; False where it is not here (any more).
+    async def cancel(self, segment: SegmentId, epoch: Epoch) -> bool:
+        """Cancel a segment; False where it does not run here (any more).
+
+        What it made is deleted in either case: a client that hung up cannot know whether it had
+        just finished.
 
         Raises:
             StaleEpochError: it was started by a newer decision than this.
         """
         ticket = self._segments.find(segment)
         if ticket is None:
+            await self._handoff.release_segment(segment)
             return False
         if epoch < ticket.epoch:
             raise StaleEpochError(f"segment {segment} runs with the newer epoch {ticket.epoch}")

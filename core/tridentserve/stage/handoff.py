@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from tridentserve.domain.ids import MemoryDomain, RequestId
+from tridentserve.domain.ids import MemoryDomain, SegmentId
 from tridentserve.domain.stages import Stage
 from tridentserve.domain.tensors import Tensor, TensorRef
 from tridentserve.errors import (
@@ -79,7 +79,7 @@ class Handoff:
     async def put(
         self,
         stage: Stage,
-        request: RequestId,
+        segment: SegmentId,
         tensors: Mapping[str, Tensor],
         *,
         reader: MemoryDomain | None,
@@ -98,11 +98,11 @@ class Handoff:
                 tensors, reader=reader, ttl_s=ttl_s or self._ttl_s, now=self._now()
             )
         )
-        self._references.add(ref, request)
+        self._references.add(ref, segment)
         self._released.clear()
         self._count(stage, ref, "put", seconds)
         if reader is not None and reader == self.domain and ref.domain != reader:
-            _log.warning("memory domain full", extra={"request": request, "store": ref.store})
+            _log.warning("memory domain full", extra={"segment": segment, "store": ref.store})
             self._metrics.fell_back(stage)
         return ref
 
@@ -140,6 +140,10 @@ class Handoff:
         """Forget own tensors and their copies; others' are left alone."""
         # Shielded: what is out of the books already must go, whoever hangs up.
         await asyncio.shield(self._delete(self._references.pop(refs)))
+
+    async def release_segment(self, segment: SegmentId) -> None:
+        """Forget what a segment made."""
+        await self.release(self._references.of_segment(segment))
 
     async def wait_released(self) -> None:
         """Return when nobody needs this worker's tensors any more."""

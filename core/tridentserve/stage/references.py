@@ -10,14 +10,14 @@ Bookkeeping only; `handoff` moves the bytes.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tridentserve.domain.ids import RequestId
+from tridentserve.domain.ids import SegmentId
 from tridentserve.domain.tensors import TensorRef
 
 
 @dataclass(slots=True, kw_only=True)
 class _Entry:
     ref: TensorRef
-    request: RequestId
+    segment: SegmentId
     copies: list[TensorRef] = field(default_factory=list)
 
 
@@ -37,9 +37,9 @@ class References:
         """How many originals somebody may still need."""
         return len(self._originals)
 
-    def add(self, ref: TensorRef, request: RequestId) -> None:
-        """Note what a Run of a request made."""
-        self._originals[_name(ref)] = _Entry(ref=ref, request=request)
+    def add(self, ref: TensorRef, segment: SegmentId) -> None:
+        """Note what a segment made."""
+        self._originals[_name(ref)] = _Entry(ref=ref, segment=segment)
         self._owners[_name(ref)] = _name(ref)
 
     def add_copy(self, original: TensorRef, copy: TensorRef) -> bool:
@@ -67,9 +67,9 @@ class References:
         entry = self._originals[owner]
         return next((own for own in (entry.ref, *entry.copies) if own.store == store), None)
 
-    def requests(self) -> frozenset[RequestId]:
-        """Requests whose tensors are held."""
-        return frozenset(entry.request for entry in self._originals.values())
+    def of_segment(self, segment: SegmentId) -> list[TensorRef]:
+        """Originals that a segment made."""
+        return [entry.ref for entry in self._originals.values() if entry.segment == segment]
 
     def pop(self, refs: Iterable[TensorRef]) -> list[TensorRef]:
         """Take out the originals behind these names, with all their copies, to be deleted."""

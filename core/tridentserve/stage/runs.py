@@ -5,8 +5,9 @@ handler wherever it stands, and a put that is broken off there would leave a ten
 knows. So the handler only listens; when it ends, the work is told, ends where it safely can, and
 whatever it made that was not delivered is deleted.
 
-`finished` counts as delivered once gRPC has taken it over. Between that and a client which dies
-before it reads it, the time to live of the tensors is all there is.
+`finished` counts as delivered once gRPC has taken it over; no client says that it read it. One that
+hangs up in that moment can still cancel the segment by `Control`, which deletes what it made; for
+one that died, the time to live of the tensors is all there is.
 """
 
 import asyncio
@@ -98,12 +99,13 @@ class Run:
         self._delivered = True
 
     async def settle(self) -> None:
-        """End it: wait for the work, and delete what was made and not delivered."""
+        """End it: wait for the work, and delete what was made in vain."""
         if not self._delivered:
             self.cancel()
         await asyncio.wait([self._work])
         self._free()
-        if self._delivered or self._work.cancelled() or self._work.exception() is not None:
+        wanted = self._delivered and not self._job.cancelled
+        if wanted or self._work.cancelled() or self._work.exception() is not None:
             return
         if (output := self._work.result().output) is not None:
             await self._handoff.release([output])
@@ -142,7 +144,7 @@ class Run:
             return None
         return await self._handoff.put(
             self.order.stage,
-            self.order.request,
+            self.order.segment,
             tensors,
             reader=self.order.reader,
             ttl_s=self.order.ttl_s,

@@ -77,11 +77,12 @@ class StageService(stage_pb2_grpc.StageServiceServicer):
     async def Control(
         self, request: stage_pb2.ControlRequest, context: "_Context"
     ) -> stage_pb2.ControlResponse:
-        """Cancel a running segment."""
+        """Cancel a segment; what it made is deleted, running or not."""
         parts = self._parts()
         if request.verb != stage_pb2.VERB_CANCEL:
             raise InvalidFieldError("verb", f"{request.verb} is not known; use VERB_CANCEL")
-        found = parts.admission.cancel(SegmentId(request.segment_id), Epoch(request.epoch))
+        segment, epoch = SegmentId(request.segment_id), Epoch(request.epoch)
+        found = await parts.admission.cancel(segment, epoch)
         return stage_pb2.ControlResponse(found=found)
 
     async def Release(
