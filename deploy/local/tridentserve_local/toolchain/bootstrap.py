@@ -64,14 +64,16 @@ def _control_plane_beside(board: Board, missing: list[ToolMissingError]) -> Iter
     if controlplane.is_built():
         yield
         return
-    build = threading.Thread(target=_build_control_plane, args=(board, missing), name="build")
+    built = threading.Event()
+    build = threading.Thread(target=_build_control_plane, args=(board, missing, built))
     build.start()
     try:
         yield
-        build.join()
+        # Not join(): one that a signal interrupts takes the thread for ended (Python before 3.13).
+        built.wait()
     except BaseException:
         processes.end_all()
-        build.join()
+        built.wait()
         raise
 
 
@@ -133,13 +135,17 @@ def _installing(argv: list[str], each_line: Callable[[str], None] = lambda line:
         raise ToolMissingError("the Python environment", problem, "make setup") from error
 
 
-def _build_control_plane(board: Board, missing: list[ToolMissingError]) -> None:
+def _build_control_plane(
+    board: Board, missing: list[ToolMissingError], built: threading.Event
+) -> None:
     try:
         with board.part("control plane") as report:
             controlplane.build(report)
         board.say("the control plane is built")
     except ToolMissingError as error:
         missing.append(error)
+    finally:
+        built.set()
 
 
 def _fetch_tools(board: Board, missing: list[ToolMissingError]) -> None:
