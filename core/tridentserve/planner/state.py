@@ -203,12 +203,12 @@ class State:
         journey = self._journey(request)
         if journey.stage is not stage or journey.running is None:
             raise ValueError(f"request {request} does not run {stage}")
-        producer = self._hosts.get(journey.running)
-        self._stop(journey)
         following = stage.next
         if following is None:
             self._leave(request)
             return
+        producer = self._hosts.get(journey.running)
+        self._stop(journey)
         self._wait(
             replace(journey, stage=following, running=None, producer=producer, excluded=frozenset())
         )
