@@ -1,0 +1,180 @@
+"""The charts under a real Helm: linted, installed, upgraded, uninstalled, installed again."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tridentserve.manifest.base import GROUP, PLURAL
+from tridentserve_local.cluster import LocalCluster
+from tridentserve_local.testing import apply, get
+from tridentserve_local.toolchain import tools
+from tridentserve_local.toolchain.errors import ToolMissingError
+
+CHARTS = Path(__file__).resolve().parents[2] / "deploy/helm"
+DEFINITION = f"{PLURAL}.{GROUP}"
+
+pytestmark = pytest.mark.helm
+
+
+class Helm:
+    """The real program, with a home of its own."""
+
+    def __init__(self, home: Path, kubeconfig: Path | None = None) -> None:
+        """Run it against a cluster, or without one."""
+        self._tool = tools.helm()
+        homes = {f"HELM_{kind}_HOME": str(home / kind) for kind in ("CACHE", "CONFIG", "DATA")}
+        self._environment = os.environ | homes | {"KUBECONFIG": str(kubeconfig or "none")}
+
+    def __call__(self, *arguments: str) -> str:
+        """What it prints; fails the test with it where it fails."""
+        answer = subprocess.run(
+            self._tool.argv(*arguments),
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert answer.returncode == 0, f"helm {' '.join(arguments)}\n{answer.stderr}"
+        return answer.stdout
+
+
+def available(home: Path, kubeconfig: Path | None = None) -> Helm:
+    try:
+        return Helm(home, kubeconfig)
+    except ToolMissingError as error:
+        pytest.skip(f"NO HELM: {error}")
+
+
+@pytest.mark.parametrize("chart", ["tridentserve", "tridentserve-crds"])
+def test_a_chart_passes_the_strict_lint(chart: str, tmp_path: Path) -> None:
+    available(tmp_path)("lint", "--strict", "--quiet", str(CHARTS / chart))
+
+
+@pytest.mark.parametrize("chart", ["tridentserve", "tridentserve-crds"])
+def test_a_packaged_chart_renders_as_the_folder_does(chart: str, tmp_path: Path) -> None:
+    helm = available(tmp_path)
+    helm("package", str(CHARTS / chart), "--destination", str(tmp_path))
+    (package,) = tmp_path.glob("*.tgz")
+
+    assert helm("template", "ts", str(package)) == helm("template", "ts", str(CHARTS / chart))
+
+
+@pytest.fixture
+def helm(local_cluster: LocalCluster, tmp_path: Path) -> Helm:
+    """Helm against the local cluster."""
+    return available(tmp_path, local_cluster.kubeconfig)
+
+
+@pytest.fixture
+def definitions(local_cluster: LocalCluster) -> Iterator[None]:
+    """Gives the definitions back as they were found: other tests may have installed them."""
+    before = local_cluster.kubectl("get", "crd", DEFINITION, "-oname", check=False)
+    yield
+    if not before:
+        local_cluster.kubectl("delete", "crd", DEFINITION, "--ignore-not-found")
+        return
+    releases = ("meta.helm.sh/release-name-", "meta.helm.sh/release-namespace-")
+    local_cluster.kubectl("annotate", "crd", DEFINITION, *releases)
+    local_cluster.kubectl("label", "crd", DEFINITION, "app.kubernetes.io/managed-by-")
+
+
+def owned(cluster: LocalCluster, release: str) -> list[str]:
+    """Everything that a release has made."""
+    kinds = "clusterroles,clusterrolebindings,rolebindings,serviceaccounts,deployments,services"
+    selector = f"app.kubernetes.io/instance={release}"
+    return cluster.kubectl("get", kinds, "-A", "-l", selector, "-oname").split()
+
+
+def operator_environment(cluster: LocalCluster, namespace: str, name: str) -> dict[str, str]:
+    deployment = get(cluster, namespace, "deployment", name)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+def pipeline(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "tridentserve.io/v1alpha1",
+        "kind": "DiffusionPipeline",
+        "metadata": {"name": name},
+        "spec": {"model": {"uri": "pvc://models/none"}, "suspend": True},
+    }
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("definitions")
+def test_it_is_installed_upgraded_uninstalled_and_installed_under_another_name(
+    helm: Helm, local_cluster: LocalCluster, namespace: str
+) -> None:
+    first, second = f"first-{namespace}", f"second-{namespace}"
+    where = ("--namespace", namespace)
+    chart = (str(CHARTS / "tridentserve"), *where, "--set", f"watchNamespaces={{{namespace}}}")
+
+    helm("install", f"{first}-crds", str(CHARTS / "tridentserve-crds"), *where, "--take-ownership")
+    helm("install", first, *chart)
+    apply(local_cluster, pipeline("kept"), namespace=namespace)
+
+    helm("upgrade", first, *chart, "--set", "log.format=text")
+    name = f"{first}-tridentserve"
+    environment = operator_environment(local_cluster, namespace, name)
+    assert environment["TRIDENTSERVE_LOG_FORMAT"] == "text"
+    assert json.loads(helm("history", first, *where, "-o", "json"))[-1]["revision"] == 2
+
+    helm("uninstall", first, *where, "--wait")
+    helm("uninstall", f"{first}-crds", *where)
+    assert owned(local_cluster, first) == []
+    assert get(local_cluster, namespace, "dp", "kept")["spec"]["suspend"]
+
+    helm("install", f"{second}-crds", str(CHARTS / "tridentserve-crds"), *where, "--take-ownership")
+    helm("install", second, *chart)
+    assert get(local_cluster, namespace, "dp", "kept")["spec"]["suspend"]
+
+    helm("uninstall", second, *where, "--wait")
+    helm("uninstall", f"{second}-crds", *where)
+    assert owned(local_cluster, second) == []
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("definitions")
+def test_the_api_server_grants_the_operator_what_it_needs_where_it_needs_it(
+    helm: Helm, local_cluster: LocalCluster, namespace: str
+) -> None:
+    release = f"rights-{namespace}"
+    values = ("--set", f"watchNamespaces={{{namespace}}}")
+    where = ("--namespace", namespace)
+    helm(
+        "install", f"{release}-crds", str(CHARTS / "tridentserve-crds"), *where, "--take-ownership"
+    )
+    helm("install", release, str(CHARTS / "tridentserve"), *where, *values)
+    account = f"--as=system:serviceaccount:{namespace}:{release}-tridentserve"
+
+    def may(verb: str, what: str, part: str = "", where: str = namespace) -> bool:
+        question = ("auth", "can-i", verb, what, f"--subresource={part}", "-n", where)
+        answer = local_cluster.kubectl(*question, account, check=False)
+        return answer.strip() == "yes"
+
+    def may_bind(role: str) -> bool:
+        arguments = ("create", "rolebinding", f"to-{role}", f"--clusterrole={role}")
+        subject = "--serviceaccount=default:default"
+        made = local_cluster.kubectl(
+            *arguments, subject, "-n", namespace, account, "-oname", check=False
+        )
+        return bool(made)
+
+    try:
+        assert may("patch", "deployments.apps")
+        assert may("patch", f"{PLURAL}.{GROUP}", "status")
+        assert not may("patch", f"{PLURAL}.{GROUP}")
+        assert not may("get", "secrets")
+        assert not may("create", "pods", "exec")
+        assert not may("patch", "deployments.apps", where="default")
+        assert may_bind(f"{release}-tridentserve-router")
+        assert not may_bind("cluster-admin")
+    finally:
+        helm("uninstall", release, *where, "--wait")
+        helm("uninstall", f"{release}-crds", *where)
