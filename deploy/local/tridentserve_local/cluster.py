@@ -23,13 +23,15 @@ from typing import IO
 
 from tridentserve.errors import TemporaryError, UnavailableError
 
-from .control import ask
+from .asking import ask
 from .folders import Folders
 from .settings import ClusterSettings
 from .toolchain import tools
 from .wire import Json
 
 _STOP_S = 30.0
+_KUBECTL_S = 120.0
+"""For commands that never end by themselves, such as a log that is followed."""
 
 Progress = Callable[[str, float], None]
 """Told what has come up, and after how many seconds."""
@@ -249,6 +251,7 @@ class LocalCluster:
             input=stdin,
             capture_output=True,
             text=True,
+            timeout=_KUBECTL_S,
             check=False,
         )
         if check and done.returncode != 0:

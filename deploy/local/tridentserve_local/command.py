@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tridentserve.errors import InvalidFieldError, TemporaryError, UnavailableError
 
+from .asking import ask
 from .cluster import fetch_tools, launch
-from .control import ask
 from .daemon import clean_remains, runs
 from .folders import Folders, state_home
 from .settings import ClusterSettings

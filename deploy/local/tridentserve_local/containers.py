@@ -63,9 +63,17 @@ class ContainerRunner:
         self._started = asyncio.Event()
         self._process: Process | None = None
         self._launch: Launch | None = None
+        self.finished = False
+        """Whether it has ended for good."""
 
     async def run(self) -> None:
         """Starts the container, again as often as its policy says, until it has ended for good."""
+        try:
+            await self._run_until_done()
+        finally:
+            self.finished = True
+
+    async def _run_until_done(self) -> None:
         while not self._stopping.is_set():
             launch = await self._prepared()
             if launch is None or self._stopping.is_set():

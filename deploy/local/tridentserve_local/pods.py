@@ -88,7 +88,7 @@ class PodWorker:
     def running(self, container: str) -> bool:
         """Whether a container may still write to its log."""
         runner = self._runners.get(container)
-        return runner is not None and not self._unwanted.is_set()
+        return runner is not None and not runner.finished
 
     def restarts(self, container: str) -> int:
         """How often a container has been restarted."""

@@ -94,8 +94,9 @@ def terminated(code: int, *, started_at: float, now: float, container_id: str) -
 
 
 def initialized(view: PodView) -> bool:
-    """Whether every init container has done its part."""
-    return all(_init_done(c) for c in view.init)
+    """Whether every init container has done its part, or once had: then the others started."""
+    began = any(not _never_started(c) for c in view.containers)
+    return began or all(_init_done(c) for c in view.init)
 
 
 def phase(view: PodView) -> str:
@@ -147,7 +148,7 @@ def conditions(
         ready = (False, "ContainersNotReady", named or "the pod is being deleted")
     else:
         ready = (True, "", "")
-    waiting = [c.spec.name for c in view.init if not _init_done(c)]
+    waiting = [] if initialized(view) else [c.spec.name for c in view.init if not _init_done(c)]
     missing = f"containers with incomplete status: [{' '.join(waiting)}]"
     open_gates = {g for g in view.pod.readiness_gates if not _holds(previous.get(g))}
     pod_ready = ready
