@@ -1,0 +1,262 @@
+"""One look at the pools of a pipeline, with what is meant to become of each.
+
+Facts (who serves, what is free, what is on its way) and the bookkeeping of intentions; which
+intentions there should be is decided in `transitions`. Everything counts intentions that this look
+has added already, so that two rules together never take what each alone could have taken.
+"""
+
+from dataclasses import dataclass
+
+from tridentserve.domain.ids import Revision
+from tridentserve.domain.plans import PlacementPlan
+from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.planner.pools import (
+    MarkDraining,
+    PoolKey,
+    PoolState,
+    RemovePool,
+    Room,
+    SetReplicas,
+    Step,
+)
+
+
+@dataclass(slots=True)
+class _Intent:
+    """What one pool should be told: replicas and labels, and why."""
+
+    replicas: int
+    draining: int
+    reason: str = ""
+
+
+class Rollout:
+    """Pools as they are, as they are wanted, and as this look would leave them."""
+
+    def __init__(
+        self,
+        observed: tuple[PoolState, ...],
+        target: PlacementPlan,
+        revision: Revision,
+        room: Room,
+    ) -> None:
+        """Begin with no intention but to leave everything as it is."""
+        self.revision = revision
+        self._room = room
+        self.wants: dict[PoolKey, int] = {}
+        for pool in target.pools:
+            if pool.workers > 0:
+                key = PoolKey(shape=pool.shape, revision=revision)
+                self.wants[key] = self.wants.get(key, 0) + pool.workers
+        self._states = {state.key: state for state in observed}
+        self.needed = frozenset(stage for key in self.wants for stage in key.stages)
+        self.olds = sorted(key for key in self._states if key not in self.wants)
+        self._intents = {key: self._as_is(key) for key in sorted({*self._states, *self.wants})}
+
+    def _as_is(self, key: PoolKey) -> _Intent:
+        state = self.state(key)
+        if key in self.wants:
+            return _Intent(replicas=state.desired, draining=state.draining)
+        # Labelled pods of an old pool go; no label comes off, and nothing new comes but for a pod
+        # that was lost: its chain may still be the one that serves.
+        kept = max(state.routable + state.starting, state.desired - state.draining)
+        return _Intent(replicas=min(state.desired, kept), draining=state.draining, reason="drained")
+
+    # --- facts ------------------------------------------------------------------------------------
+
+    def state(self, key: PoolKey) -> PoolState:
+        """A pool as observed; empty where there is none."""
+        return self._states.get(key) or PoolState(key=key, desired=0)
+
+    def exists(self, key: PoolKey) -> bool:
+        """Whether there is a Deployment or a pod of it."""
+        return key in self._states
+
+    def pending(self, key: PoolKey) -> int:
+        """Workers that are asked for and not ready."""
+        state = self.state(key)
+        return max(state.desired, state.pods) - state.routable - state.draining
+
+    def left(self, key: PoolKey) -> int:
+        """Routable workers of a pool that are not meant to drain."""
+        state = self.state(key)
+        ready = self._intents[key].draining - state.draining - state.starting
+        return state.routable - max(0, ready)
+
+    def covered(self, revision: Revision, stage: Stage) -> int:
+        """Routable workers that host a stage of a revision, those meant to drain left out."""
+        return sum(
+            self.left(key)
+            for key in self._intents
+            if key.revision == revision and stage in key.stages
+        )
+
+    def serves(self, revision: Revision) -> bool:
+        """Whether a revision has a complete chain."""
+        return all(self.covered(revision, stage) for stage in self.needed)
+
+    def revisions(self) -> list[Revision]:
+        """Every revision of which there is a pool."""
+        return sorted({key.revision for key in self._intents})
+
+    def other_serves(self, revision: Revision) -> bool:
+        """Whether a revision beside this one has a complete chain."""
+        return any(self.serves(one) for one in self.revisions() if one != revision)
+
+    def anything_serves(self) -> bool:
+        """Whether any revision has a complete chain."""
+        return any(self.serves(one) for one in self.revisions())
+
+    def satisfied(self, stages: tuple[Stage, ...]) -> bool:
+        """Whether the target pools of these stages have all the workers that they should."""
+        return all(
+            self.state(key).routable >= workers
+            for key, workers in self.wants.items()
+            if set(key.stages) & set(stages)
+        )
+
+    def untouched(self, key: PoolKey) -> bool:
+        """Whether a stage of a target pool has no routable worker in any target pool."""
+        return any(
+            not any(self.left(one) for one in self.wants if stage in one.stages)
+            for stage in key.stages
+        )
+
+    def earlier_gone(self, key: PoolKey) -> bool:
+        """Whether no pool of earlier stages of the same revision holds anything any more."""
+        return not any(
+            self.state(one).holds
+            for one in self.olds
+            if one.revision == key.revision and _first(one) < _first(key)
+        )
+
+    def free_percent(self, key: PoolKey) -> int | None:
+        """What may be added of a pool's kind; None where nobody counts."""
+        limit = self._room.limit(key.shape)
+        if limit is None:
+            return None
+        return limit - sum(
+            state.holds * state.key.percent
+            for state in self._states.values()
+            if _kind(state.key) == _kind(key)
+        )
+
+    def leaving_percent(self, key: PoolKey) -> int:
+        """What pods of a pool's kind hold that drain, terminate or are meant to go."""
+        total = 0
+        for one, intent in self._intents.items():
+            if _kind(one) == _kind(key):
+                state = self.state(one)
+                marked = max(0, intent.draining - state.draining)
+                fewer = max(0, max(state.desired, state.pods) - intent.replicas)
+                total += (state.terminating + marked + fewer) * one.percent
+        return total
+
+    def olds_hold(self, key: PoolKey) -> bool:
+        """Whether old pools of a pool's kind hold anything that may come free."""
+        return any(self.state(one).holds for one in self.olds if _kind(one) == _kind(key))
+
+    # --- intentions -------------------------------------------------------------------------------
+
+    def scale(self, key: PoolKey, replicas: int, reason: str) -> None:
+        """Mean a pool to have so many replicas."""
+        intent = self._intents[key]
+        intent.replicas, intent.reason = replicas, reason
+
+    def mark(self, key: PoolKey, draining: int, reason: str) -> None:
+        """Mean so many pods of a pool to drain."""
+        intent = self._intents[key]
+        intent.draining, intent.reason = draining, reason
+
+    def retire(self, key: PoolKey, reason: str) -> None:
+        """Mean every pod of a pool to go: all are labelled, and those that are already, go."""
+        state = self.state(key)
+        self.scale(key, min(state.desired, state.routable + state.starting), reason)
+        self.mark(key, state.pods, reason)
+
+    def free_up(self, key: PoolKey, need_percent: int, *, replacing: bool) -> int:
+        """Mean old workers to go until `need_percent` of a pool's kind would be free.
+
+        Unready ones first, then spare ones; with `replacing`, and where there is neither, also the
+        last that serve. Returns what is freed, in percent, 0 where nothing can be.
+        """
+        freed = 0
+        while freed < need_percent:
+            victim = self._unready(key) or self._victim(key, replacing=False)
+            if victim is None and replacing and not freed:
+                victim = self._victim(key, replacing=True)
+            if victim is None:
+                break
+            intent = self._intents[victim]
+            intent.draining += 1
+            intent.reason = f"its room is needed for {key.label}"
+            freed += victim.percent
+        return freed
+
+    def _unready(self, key: PoolKey) -> PoolKey | None:
+        """An old pool of a kind with a pod that is not ready."""
+        return next(
+            (
+                one
+                for one in self.olds
+                if _kind(one) == _kind(key)
+                and self._intents[one].draining
+                < self.state(one).draining + self.state(one).starting
+            ),
+            None,
+        )
+
+    def _victim(self, key: PoolKey, *, replacing: bool) -> PoolKey | None:
+        """The old pool of a kind to take a routable worker from."""
+        candidates = [
+            one
+            for one in self.olds
+            if _kind(one) == _kind(key)
+            and self.left(one) > 0
+            and (replacing or self._can_spare(one))
+        ]
+        return max(
+            candidates,
+            key=lambda one: (bool(set(one.stages) & set(key.stages)), self.left(one), one),
+            default=None,
+        )
+
+    def _can_spare(self, key: PoolKey) -> bool:
+        """Whether a chain is left, or none is lost, when one worker of an old pool goes."""
+        if self.other_serves(key.revision):
+            return True
+        if key.revision != self.revision and not self.serves(key.revision):
+            return True
+        return all(
+            self.covered(key.revision, stage) > 1 for stage in key.stages if stage in self.needed
+        )
+
+    def steps(self) -> list[Step]:
+        """The intentions that differ from what is observed: more, labels, fewer."""
+        more: list[Step] = []
+        labels: list[Step] = []
+        fewer: list[Step] = []
+        for key, intent in self._intents.items():
+            state = self.state(key)
+            if intent.draining != state.draining:
+                labels.append(MarkDraining(pool=key, pods=intent.draining, reason=intent.reason))
+            if intent.replicas != state.desired or (key in self.wants and not self.exists(key)):
+                into = more if intent.replicas >= state.desired else fewer
+                into.append(SetReplicas(pool=key, replicas=intent.replicas, reason=intent.reason))
+        return more + labels + fewer
+
+    def removals(self, keys: list[PoolKey]) -> list[Step]:
+        """Removal of those pools that are empty."""
+        return [
+            RemovePool(pool=key, reason="empty, and not in the plan")
+            for key in keys
+            if not self.state(key).holds and not self._intents[key].replicas
+        ]
+
+
+def _kind(key: PoolKey) -> bool:
+    return key.shape.devices > 0
+
+
+def _first(key: PoolKey) -> int:
+    return min(STAGES.index(stage) for stage in key.stages)
