@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tridentserve.errors import InvalidFieldError
-from tridentserve.manifest.v1alpha1 import parse
+from tridentserve.manifest.schema import reachable
+from tridentserve.manifest.v1alpha1 import DiffusionPipeline, parse
 
 ABSENT = object()
 
@@ -26,6 +28,7 @@ GOOD: dict[str, Any] = {
 DIFFUSE = "spec.stages.diffuse"
 TEMPLATE = f"{DIFFUSE}.template"
 UP = "spec.autoscaling.behavior.scaleUp"
+DOWN = "spec.autoscaling.behavior.scaleDown"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
@@ -123,6 +126,18 @@ BAD: list[tuple[str, Any, str | None]] = [
     ),
     (
         f"{TEMPLATE}.volumes",
+        [
+            {
+                "name": "v",
+                "projected": {
+                    "sources": [{"configMap": {"name": "c"}, "secret": {"name": "s"}}],
+                },
+            }
+        ],
+        f"{TEMPLATE}.volumes[0].projected.sources[0]",
+    ),
+    (
+        f"{TEMPLATE}.volumes",
         [{"name": "v", "configMap": {"name": "c", "items": [{"key": "k", "path": "../k"}]}}],
         f"{TEMPLATE}.volumes[0].configMap.items[0].path",
     ),
@@ -164,6 +179,18 @@ BAD: list[tuple[str, Any, str | None]] = [
         [{"weight": 101, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname"}}],
         f"{TEMPLATE}.affinity.podAntiAffinity.{PREFERRED}[0].weight",
     ),
+    (
+        f"{TEMPLATE}.affinity.podAffinity.{REQUIRED}",
+        [
+            {
+                "topologyKey": "zone",
+                "labelSelector": {
+                    "matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]
+                },
+            }
+        ],
+        f"{TEMPLATE}.affinity.podAffinity.{REQUIRED}[0].labelSelector.matchExpressions[0].values",
+    ),
     ("spec.colocation", "Allowed", None),
     ("spec.limits.maxPixels", 0, None),
     ("spec.limits.maxSteps", 1001, None),
@@ -199,6 +226,20 @@ BAD: list[tuple[str, Any, str | None]] = [
             {"type": "Percent", "value": 1, "periodSeconds": 60},
         ],
         f"{UP}.policies",
+    ),
+    (
+        f"{DOWN}.policies",
+        [
+            {"type": "Percent", "value": 10, "periodSeconds": 15},
+            {"type": "Pods", "value": 1},
+            {"type": "Pods", "value": 2},
+        ],
+        f"{DOWN}.policies",
+    ),
+    (
+        f"{DOWN}.policies",
+        [{"type": "Percent", "value": 10, "periodSeconds": 60}, {"type": "Pods", "value": 1}],
+        f"{DOWN}.policies",
     ),
     ("spec.planner.placement", "Orchestrator", None),
     ("spec.planner.dispatch", "Ilp", None),
@@ -244,6 +285,33 @@ def test_a_bad_field_is_refused_by_name(path: str, value: Any, field: str) -> No
 
     assert refusal.value.field == field
     assert refusal.value.problem[:1].islower()
+
+
+RULES = [
+    (name, position)
+    for name, model in sorted(reachable(DiffusionPipeline).items())
+    for position in range(len(model.rules))
+]
+
+
+@pytest.mark.parametrize(("name", "position"), RULES)
+def test_without_any_one_rule_something_bad_would_pass(
+    name: str, position: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = reachable(DiffusionPipeline)[name]
+    rules = list(model.rules)
+    rules[position] = dataclasses.replace(rules[position], holds=lambda _: True)
+    monkeypatch.setattr(model, "rules", tuple(rules))
+
+    assert not all(refused(path, value, field or path) for path, value, field in BAD)
+
+
+def refused(path: str, value: Any, field: str) -> bool:
+    try:
+        parse(changed(path, value))
+    except InvalidFieldError as refusal:
+        return refusal.field == field
+    return False
 
 
 @pytest.mark.parametrize("value", [None, 5, "text", [], {"spec": []}, {1: 2}, float("nan")])

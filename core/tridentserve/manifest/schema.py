@@ -22,10 +22,10 @@ _DROPPED = ("$defs", "title", "default", "additionalProperties", "propertyNames"
 def structural(model: type[ApiObject], *, defaults: bool = True) -> Schema:
     """The schema of a model, references resolved; without defaults for what is never applied."""
     whole = model.model_json_schema(by_alias=True)
-    return _Generator(whole.get("$defs", {}), _models(model), defaults).schema(whole, model)
+    return _Generator(whole.get("$defs", {}), reachable(model), defaults).schema(whole, model)
 
 
-def _models(model: type[ApiObject]) -> dict[str, type[ApiObject]]:
+def reachable(model: type[ApiObject]) -> dict[str, type[ApiObject]]:
     """Every model that is reachable, by the name that pydantic refers to it with."""
     found = {model.__name__: model}
     pending: list[Any] = [model]
