@@ -1,0 +1,180 @@
+"""The few calls that the operator writes to the API server with, and what their failures mean.
+
+Objects are dicts here: a DiffusionPipeline has no generated model, and building the generated
+models of a Deployment costs more processor time than the call. Reading is kopf's business.
+
+    answer of the API server                raised
+    400, 422                                InvalidFieldError: as it stands it will never be taken
+    404                                     NotFoundError
+    anything else, or none within 10 s      UnavailableError: the same call may succeed later
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+
+from tridentserve.errors import InvalidFieldError, NotFoundError, UnavailableError
+from tridentserve_operator import credentials
+
+log = logging.getLogger(__name__)
+
+FIELD_MANAGER: Final = "tridentserve-operator"
+_TIMEOUT_S = 10.0
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_INVALID = frozenset({400, 422})
+_GONE = frozenset({404, 409})
+"""Answers to a deletion: not there, or another object of that name by now."""
+
+_OTHER_OWNER = "Only one reference can have Controller set to true"
+
+_COLLECTIONS = {
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "Service": "/api/v1/namespaces/{}/services",
+    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+    "Pod": "/api/v1/namespaces/{}/pods",
+    "Event": "/apis/events.k8s.io/v1/namespaces/{}/events",
+    "DiffusionPipeline": "/apis/tridentserve.io/v1alpha1/namespaces/{}/diffusionpipelines",
+}
+
+Object = dict[str, Any]
+
+
+class Api(Protocol):
+    """What `apply` needs of an API server; `Kube` is the real one."""
+
+    async def apply(self, body: Object, *, subresource: str = "") -> Object:
+        """Create or change an object so that our fields are as in `body`; returns all of it."""
+        ...
+
+    async def merge(self, kind: str, namespace: str, name: str, patch: Object) -> Object:
+        """Merge-patch an object that is there."""
+        ...
+
+    async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+        """Delete exactly the object with this uid; one that is gone already is fine."""
+        ...
+
+    async def create(self, body: Object) -> None:
+        """Create an object without looking at what is there."""
+        ...
+
+
+class Kube:
+    """The API server, over one pooled client whose credentials are renewed as they age."""
+
+    def __init__(self) -> None:
+        """Connect at the first call."""
+        self._client: ApiClient | None = None
+        self._loaded_s = 0.0
+        self._lock = asyncio.Lock()
+        self._retired: list[ApiClient] = []
+
+    async def apply(self, body: Object, *, subresource: str = "") -> Object:
+        """Server-side apply, by force: what the operator owns, nobody else sets."""
+        path = _path(body["kind"], body["metadata"]["namespace"], body["metadata"]["name"])
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        suffix = f"/{subresource}" if subresource else ""
+        return await self._call("PATCH", path + suffix, query, _APPLY, body)
+
+    async def merge(self, kind: str, namespace: str, name: str, patch: Object) -> Object:
+        """Merge-patch; labels and annotations of pods, which others own for the rest."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._call("PATCH", _path(kind, namespace, name), query, _MERGE, patch)
+
+    async def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
+        """Delete with a precondition: a namesake that came meanwhile stays."""
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        path = _path(kind, namespace, name)
+        await self._call("DELETE", path, {}, "application/json", options, tolerated=_GONE)
+
+    async def create(self, body: Object) -> None:
+        """Create."""
+        path = _COLLECTIONS[body["kind"]].format(quote(body["metadata"]["namespace"]))
+        await self._call("POST", path, {"fieldManager": FIELD_MANAGER}, "application/json", body)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for client in [*self._retired, *([self._client] if self._client else [])]:
+            await client.rest_client.close()
+        self._retired, self._client = [], None
+
+    async def _connected(self) -> ApiClient:
+        async with self._lock:
+            age_s = time.monotonic() - self._loaded_s
+            if self._client is not None and age_s < credentials.LIFETIME.total_seconds():
+                return self._client
+            for client in self._retired:  # calls on it have timed out long ago
+                await client.rest_client.close()
+            self._retired = [self._client] if self._client else []
+            self._client = ApiClient(await credentials.load())
+            self._client.user_agent = FIELD_MANAGER
+            self._loaded_s = time.monotonic()
+            return self._client
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        content_type: str,
+        body: Object,
+        *,
+        tolerated: frozenset[int] = frozenset(),
+    ) -> Object:
+        client = await self._connected()
+        request = await client.param_serialize(
+            method,
+            path + ("?" + urlencode(query) if query else ""),
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = await client.call_api(*request, _request_timeout=_TIMEOUT_S)
+            data = await response.response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(f"the API server does not answer: {_words(error)}") from error
+        if response.status >= 300 and response.status not in tolerated:
+            if response.status == 401:
+                self._loaded_s = 0.0  # a rotated token: read it again next time
+            raise _failure(response.status, data, f"{method} {path}")
+        answer: Object = json.loads(data)
+        return answer
+
+
+def _path(kind: str, namespace: str, name: str) -> str:
+    return _COLLECTIONS[kind].format(quote(namespace)) + "/" + quote(name)
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _failure(status: int, data: bytes, what: str) -> Exception:
+    try:
+        message = str(json.loads(data).get("message") or "")
+    except (ValueError, AttributeError):
+        message = data.decode(errors="replace")[:200]
+    message = message or f"HTTP {status}"
+    if _OTHER_OWNER in message:
+        # The pipeline was deleted and made anew: children of the old one are collected any moment.
+        return UnavailableError(f"{what}: a namesake's object is still there")
+    if status == 404:
+        return NotFoundError(message)
+    if status in _INVALID:
+        return InvalidFieldError(what, message)
+    return UnavailableError(f"{what}: {message}")
