@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tridentserve.errors import InvalidFieldError
@@ -353,3 +353,66 @@ def test_the_api_server_refuses_it_by_name_too(
 
     assert answer.code in (400, 422), answer.served
     assert field in answer.message
+
+
+def plain(value: Any) -> bool:
+    """Without floats (2.0 is an integer to the API server) and nulls (see `parse`)."""
+    match value:
+        case dict():
+            return all(plain(item) for item in value.values())
+        case list():
+            return all(plain(item) for item in value)
+        case _:
+            return value is not None and not isinstance(value, float)
+
+
+def assert_agreement(body: dict[str, Any], pipelines: Any) -> None:
+    try:
+        parse(body)
+    except InvalidFieldError as refusal:
+        problem = str(refusal)
+    else:
+        problem = ""
+
+    answer = pipelines.apply(body)
+
+    assert bool(answer.message) == bool(problem), (problem, answer.message)
+
+
+@pytest.mark.cluster
+@settings(deadline=None, max_examples=200)
+@given(path=st.sampled_from(sorted({path for path, *_ in BAD})), value=JSON.filter(plain))
+def test_models_and_api_server_agree_on_nonsense(path: str, value: Any, pipelines: Any) -> None:
+    assert_agreement(changed(path, value), pipelines)
+
+
+SIZES = st.fixed_dictionaries(
+    {
+        "replicas": st.fixed_dictionaries(
+            {}, optional={"min": st.integers(0, 6), "max": st.integers(1, 6)}
+        ),
+        "gpu": st.fixed_dictionaries(
+            {},
+            optional={
+                "sharing": st.sampled_from(["None", "Exclusive"]),
+                "count": st.integers(0, 2),
+                "fractionsPercent": st.lists(st.sampled_from([25, 50, 100, 101]), max_size=3),
+            },
+        ),
+        "template": st.sampled_from(
+            [{}, {"resources": {"limits": {"cpu": 1}}}, {"resources": {"requests": {"a/b": 1}}}]
+        ),
+    }
+)
+
+
+@pytest.mark.cluster
+@settings(deadline=None, max_examples=200)
+@given(stage=SIZES, limit=st.sampled_from([0, 100, 400, 800]))
+def test_models_and_api_server_agree_on_sizes(
+    stage: dict[str, Any], limit: int, pipelines: Any
+) -> None:
+    body = changed("spec.autoscaling.gpuLimitPercent", limit)
+    body["spec"]["stages"] = {"encode": stage, "diffuse": stage}
+
+    assert_agreement(body, pipelines)

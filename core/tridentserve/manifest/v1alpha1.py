@@ -100,7 +100,8 @@ def _parse(body: Mapping[str, Any], unknown: Literal["ignore"] | None) -> Diffus
 
 
 def _without_nulls(value: Any) -> Any:
-    # To the API server null means absent, and the default applies.
+    # To the API server null means absent, and the default applies. Below a field that it does not
+    # know it would refuse null too; that null says nothing either way.
     if isinstance(value, Mapping):
         return {str(key): _without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
