@@ -57,6 +57,11 @@ class PoolState:
         return self.draining + self.routable + self.starting
 
     @property
+    def shrinking(self) -> bool:
+        """More pods are seen than there should be: some are about to go, or gone unseen."""
+        return self.pods > self.desired
+
+    @property
     def holds(self) -> int:
         """Workers whose devices it holds or is about to hold."""
         return max(self.desired, self.pods) + self.terminating
@@ -91,11 +96,20 @@ class SetReplicas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkDraining:
-    """Have exactly so many pods of a pool carry the draining label, terminating ones left out.
+    """Have at least so many pods of a pool carry the draining label, terminating ones left out.
 
-    Pods that carry it already are the first to keep it; then come those that are not ready, then
-    the youngest. Labels beyond the number come off.
+    Pods that carry it already count; then come those that are not ready, then the youngest. No
+    label comes off: it may belong to a pod that a view of the cluster shows too late.
     """
+
+    pool: PoolKey
+    pods: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnmarkDraining:
+    """Have at most so many pods of a pool carry the draining label: the others serve again."""
 
     pool: PoolKey
     pods: int
@@ -118,7 +132,7 @@ class Wait:
     until_s: float
 
 
-Step = SetReplicas | MarkDraining | RemovePool | Wait
+Step = SetReplicas | MarkDraining | UnmarkDraining | RemovePool | Wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

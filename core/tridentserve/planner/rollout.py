@@ -18,6 +18,7 @@ from tridentserve.planner.pools import (
     Room,
     SetReplicas,
     Step,
+    UnmarkDraining,
 )
 
 
@@ -152,6 +153,15 @@ class Rollout:
                 total += (state.terminating + marked + fewer) * one.percent
         return total
 
+    def progressing(self, key: PoolKey) -> bool:
+        """Whether workers of a target pool's kind are on their way up, or about to be."""
+        return any(
+            max(self.pending(one), self._intents[one].replicas - self.state(one).desired)
+            > self.state(one).unschedulable
+            for one in self.wants
+            if _kind(one) == _kind(key)
+        )
+
     def olds_hold(self, key: PoolKey) -> bool:
         """Whether old pools of a pool's kind hold anything that may come free."""
         return any(self.state(one).holds for one in self.olds if _kind(one) == _kind(key))
@@ -200,6 +210,7 @@ class Rollout:
                 one
                 for one in self.olds
                 if _kind(one) == _kind(key)
+                and not self.state(one).shrinking
                 and self._intents[one].draining
                 < self.state(one).draining + self.state(one).starting
             ),
@@ -213,6 +224,7 @@ class Rollout:
             for one in self.olds
             if _kind(one) == _kind(key)
             and self.left(one) > 0
+            and not self.state(one).shrinking
             and (replacing or self._can_spare(one))
         ]
         return max(
@@ -238,8 +250,10 @@ class Rollout:
         fewer: list[Step] = []
         for key, intent in self._intents.items():
             state = self.state(key)
-            if intent.draining != state.draining:
+            if intent.draining > state.draining:
                 labels.append(MarkDraining(pool=key, pods=intent.draining, reason=intent.reason))
+            if intent.draining < state.draining:
+                labels.append(UnmarkDraining(pool=key, pods=intent.draining, reason=intent.reason))
             if intent.replicas != state.desired or (key in self.wants and not self.exists(key)):
                 into = more if intent.replicas >= state.desired else fewer
                 into.append(SetReplicas(pool=key, replicas=intent.replicas, reason=intent.reason))

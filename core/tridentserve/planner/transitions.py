@@ -7,7 +7,8 @@ where it was; `TransitionMemory` holds little but the moments from which deadlin
 | step | what the operator does | safe because |
 | --- | --- | --- |
 | `SetReplicas`, more | raises `spec.replicas`, creating the Deployment | room was counted |
-| `MarkDraining` | labels exactly so many pods of a pool | a chain is left; what runs finishes |
+| `MarkDraining` | labels pods of a pool, at least so many | a chain is left; what runs finishes |
+| `UnmarkDraining` | takes labels off, beyond so many | the pods serve again |
 | `SetReplicas`, fewer | lowers `spec.replicas` | by no more than the pods that are labelled |
 | `RemovePool` | deletes the Deployment | it has no pod, and nothing to go back to |
 | `Wait` | looks again, at `until_s` at the latest | nothing is done |
@@ -52,6 +53,7 @@ from tridentserve.planner.pools import (
     SetReplicas,
     Step,
     TransitionMemory,
+    UnmarkDraining,
     Wait,
 )
 from tridentserve.planner.protocols import Infeasible
@@ -69,6 +71,7 @@ __all__ = [
     "SetReplicas",
     "Step",
     "TransitionMemory",
+    "UnmarkDraining",
     "Wait",
     "next_steps",
 ]
@@ -223,11 +226,11 @@ def _make_room(rollout: Rollout, attempts: Attempts, attempt: Attempt, now: floa
     if _stuck(rollout, attempts, now):
         return False
     untouched = rollout.untouched(key)
-    replacing = untouched and not attempt.gave_up
+    replacing = untouched and not attempt.gave_up and not rollout.progressing(key)
     if rollout.free_up(key, key.percent, replacing=replacing):
         return True
     # One more worker of a stage that is up already has time until the old pools go.
-    return not untouched and rollout.olds_hold(key)
+    return rollout.progressing(key) or (not untouched and rollout.olds_hold(key))
 
 
 def _stuck(rollout: Rollout, attempts: Attempts, now: float) -> bool:
@@ -342,7 +345,8 @@ def _free_for(
     gave_up = attempt is not None and attempt.gave_up
     stuck = _stuck(rollout, attempts, now)
     if not stuck:
-        replacing = first and rollout.untouched(key) and not gave_up
+        untouched = first and rollout.untouched(key)
+        replacing = untouched and not gave_up and not rollout.progressing(key)
         rollout.free_up(key, lacking, replacing=replacing)
     if rollout.leaving_percent(key) or (rollout.olds_hold(key) and not stuck and not gave_up):
         return []
