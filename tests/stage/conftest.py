@@ -150,9 +150,9 @@ class Bench:
     until = staticmethod(until)
     generation = staticmethod(generation)
 
-    def request(self, **changes: Any) -> stage_pb2.RunRequest:
-        """A Run of the bench's own stage; see `run_request`."""
-        return run_request(self.runner.stage, **changes)
+    def request(self, stage: Stage | None = None, **changes: Any) -> stage_pb2.RunRequest:
+        """A Run of the bench's own stage, or another one; see `run_request`."""
+        return run_request(stage or self.runner.stage, **changes)
 
     @property
     def domain(self) -> str:
@@ -175,6 +175,15 @@ class Bench:
         with pytest.raises(aio.AioRpcError) as caught:
             await call
         return status.from_call(caught.value)
+
+    async def fails_or_runs(
+        self, request: stage_pb2.RunRequest
+    ) -> Answer | errors.TridentServeError:
+        """The answer of a Run, or the error that it ended with."""
+        try:
+            return await self.run(request)
+        except aio.AioRpcError as error:
+            return status.from_call(error)
 
     def listen(self, request: stage_pb2.RunRequest, timeout_s: float | None = None) -> Call:
         """Start a Run."""

@@ -116,10 +116,24 @@ class Worker:
         )
         self._opened = (admission, handoff)
         self._service.open(Parts(identity=identity, admission=admission, handoff=handoff))
-        self._tidying = asyncio.create_task(_tidy(handoff), name="tidy")
+        self._tidying = asyncio.create_task(self._keep_tidy(), name="tidy")
         await self.server.set_ready(True)
         ready = {"worker": identity.settings.worker, "domain": stores.domain or ""}
         _log.info("ready", extra=ready)
+
+    async def tidy(self) -> None:
+        """Delete what has expired, and what could not be deleted before."""
+        if self._opened is None:
+            return
+        try:
+            await self._opened[1].tidy()
+        except TridentServeError as error:
+            _log.warning("tidying failed", extra={"problem": str(error)})
+
+    async def _keep_tidy(self) -> None:
+        while True:
+            await asyncio.sleep(_TIDY_INTERVAL_S)
+            await self.tidy()
 
     async def drain(self) -> bool:
         """Leave as `drain` says; True where nothing had to be given up."""
@@ -207,12 +221,3 @@ def open_configured_stores(settings: StageSettings) -> Stores:
         redis_url=settings.redis_url,
         redis_prefix=f"tridentserve/{settings.pipeline}",
     )
-
-
-async def _tidy(handoff: Handoff) -> None:
-    while True:
-        await asyncio.sleep(_TIDY_INTERVAL_S)
-        try:
-            await handoff.tidy()
-        except TridentServeError as error:
-            _log.warning("tidying failed", extra={"problem": str(error)})
