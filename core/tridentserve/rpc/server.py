@@ -55,7 +55,7 @@ class Server:
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 # Our clients ping every 10 s during a call; by default a server takes more than
                 # one ping in 5 silent minutes for an attack and closes the connection.
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ],
         )
         self._health = health.aio.HealthServicer()
