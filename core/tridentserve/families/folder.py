@@ -1,0 +1,117 @@
+"""A model folder as diffusers saves it, seen through its JSON files.
+
+Reading configurations needs neither torch nor weights: a stage learns from them what it must know
+of components that it does not load. Every complaint names the file and says what would be right.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tridentserve.errors import InvalidFieldError
+
+INDEX = "model_index.json"
+_LIBRARIES = ("diffusers", "transformers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFolder:
+    """A folder whose index has been read."""
+
+    path: Path
+    class_name: str
+    components: Mapping[str, tuple[str, str] | None]
+    """Library and class of each component by name; None where the model has none of it."""
+
+    def has(self, component: str) -> bool:
+        """Whether the model has this component."""
+        return self.components.get(component) is not None
+
+    def config(self, component: str) -> Mapping[str, Any]:
+        """The configuration of a component.
+
+        Raises:
+            InvalidFieldError: not there, or no JSON object.
+        """
+        for name in ("config.json", "scheduler_config.json"):
+            if (self.path / component / name).is_file():
+                return _read_object(self.path, f"{component}/{name}")
+        raise InvalidFieldError(
+            f"{component}/config.json", "is missing; copy the model folder as a whole"
+        )
+
+    def integer(self, component: str, key: str) -> int:
+        """A positive whole number of a component's configuration.
+
+        Raises:
+            InvalidFieldError: not there, or something else.
+        """
+        value = self.config(component).get(key)
+        if type(value) is not int or value < 1:
+            raise InvalidFieldError(
+                f"{component}/config.json: {key}", f"{value!r} is not a positive whole number"
+            )
+        return value
+
+    def vae_scale(self) -> int:
+        """Pixels a side of one latent: each level of the VAE but the first halves.
+
+        Raises:
+            InvalidFieldError: the configuration does not say.
+        """
+        levels = self.config("vae").get("block_out_channels")
+        if not isinstance(levels, list) or not levels:
+            raise InvalidFieldError("vae/config.json: block_out_channels", "is not a list of sizes")
+        return int(2 ** (len(levels) - 1))
+
+
+def open_folder(path: Path) -> ModelFolder:
+    """Read a folder's index.
+
+    Raises:
+        InvalidFieldError: no index, or one that asks for code from elsewhere.
+    """
+    if not (path / INDEX).is_file():
+        raise InvalidFieldError(
+            INDEX, f"is not in {path}; name a folder that diffusers' save_pretrained wrote"
+        )
+    index = _read_object(path, INDEX)
+    class_name = index.get("_class_name")
+    if not isinstance(class_name, str):
+        # A list would name a module of the folder to run.
+        raise InvalidFieldError(f"{INDEX}: _class_name", f"{class_name!r} names no class")
+    return ModelFolder(
+        path=path,
+        class_name=class_name,
+        components={
+            name: _component(name, value)
+            for name, value in index.items()
+            if not name.startswith("_") and isinstance(value, list)
+        },
+    )
+
+
+def _component(name: str, value: list[Any]) -> tuple[str, str] | None:
+    match value:
+        case [None, None]:
+            return None
+        case [str(library), str(class_name)] if library in _LIBRARIES:
+            return library, class_name
+    raise InvalidFieldError(
+        f"{INDEX}: {name}",
+        f"{value!r} is not of {' or '.join(_LIBRARIES)}; code that comes with a model is never run",
+    )
+
+
+def _read_object(path: Path, name: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads((path / name).read_bytes())
+    except OSError as error:
+        raise InvalidFieldError(name, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InvalidFieldError(name, f"is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidFieldError(name, "is not a JSON object")
+    return value

@@ -1,0 +1,93 @@
+"""Loads one stage's share of a diffusers pipeline, and sets torch up so that runs repeat.
+
+Safetensors only, files of the folder only, no code that comes with a model.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from tridentserve.domain.stages import Stage
+from tridentserve.errors import InvalidFieldError
+from tridentserve.families import libraries
+from tridentserve.families.folder import INDEX, ModelFolder
+from tridentserve.families.protocol import Family
+
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How a stage is to run."""
+
+    dtype: str = "float32"
+    threads: int | None = None
+    """Of one call on the CPU; None leaves the choice to torch."""
+    device: str = "cpu"
+
+
+def configure_torch(options: LoadOptions) -> None:
+    """Threads as told, and algorithms that give the same bits again.
+
+    Raises:
+        InvalidFieldError: the device is not there.
+    """
+    # cuBLAS reads it once, when it is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    import torch
+
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        raise InvalidFieldError(
+            "device",
+            "the worker was given a GPU, but torch sees none; install a torch with CUDA, or set"
+            " gpu.sharing to None",
+        )
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    # torch allows this once in a process, and only before its first work; another stage of the same
+    # worker may have been here.
+    with contextlib.suppress(RuntimeError):
+        torch.set_num_interop_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling memory that is about to be written costs time and changes nothing.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+
+
+def load_pipeline(family: Family, folder: ModelFolder, stage: Stage, options: LoadOptions) -> Any:
+    """The pipeline object of diffusers with this stage's components and None for all others.
+
+    Raises:
+        InvalidFieldError: the folder lacks a component, or its weights as safetensors.
+    """
+    if options.dtype not in _DTYPES:
+        raise InvalidFieldError("dtype", f"{options.dtype!r}; use {', '.join(_DTYPES)}")
+    kept = [name for name in family.components[stage] if folder.has(name)]
+    lacking = set(family.components[stage]) - set(kept) - family.optional
+    if lacking:
+        raise InvalidFieldError(
+            f"{INDEX}: {min(lacking)}", f"this model has none, but {stage} needs it"
+        )
+    libraries.tame()
+    import diffusers
+    import torch
+
+    # The concrete class: the generic one loads some components that it was told to leave out.
+    pipeline = getattr(diffusers, family.class_name).from_pretrained(
+        str(folder.path),
+        **{name: None for name in folder.components if name not in kept},
+        dtype=getattr(torch, options.dtype),
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    for name in folder.components:
+        loaded = getattr(pipeline, name, None) is not None
+        if loaded != (name in kept):
+            raise InvalidFieldError(
+                f"{INDEX}: {name}",
+                f"was {'loaded' if loaded else 'left out'} for {stage}, which it should not be",
+            )
+    pipeline.set_progress_bar_config(disable=True)
+    family.prepare(pipeline, stage, folder)
+    return pipeline.to(options.device)

@@ -1,0 +1,46 @@
+"""The encode stage of a diffusers model: prompts in, embeddings out."""
+
+from collections.abc import Sequence
+
+from tridentserve.domain.model import ModelInfo
+from tridentserve.domain.stages import Stage
+from tridentserve.domain.strategy import SINGLE, Strategy
+from tridentserve.families.loading import LoadOptions
+from tridentserve.families.part import Part
+from tridentserve.stage.runner import Output, Progress, StageRunner, Task
+from tridentserve.stage.settings import StageSettings
+
+
+class EncodeRunner:
+    """See `StageRunner`."""
+
+    stage = Stage.ENCODE
+    strategies = (SINGLE,)
+
+    def __init__(self, part: Part) -> None:
+        """Run this part."""
+        self._part = part
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model it belongs to."""
+        return self._part.info
+
+    def run(self, tasks: Sequence[Task], strategy: Strategy, progress: Progress) -> list[Output]:
+        """Encode in one call; see `StageRunner.run`."""
+        embeddings = self._part.encode([task.generation for task in tasks])
+        return [Output(tensors=tensors) for tensors in embeddings]
+
+
+def load(settings: StageSettings) -> StageRunner:
+    """Load the text encoders of the settings' model, and nothing else.
+
+    Raises:
+        InvalidFieldError: the model cannot be served, and what would have to change.
+    """
+    options = LoadOptions(
+        dtype=settings.dtype,
+        threads=settings.threads,
+        device="cuda" if settings.on_gpu else "cpu",
+    )
+    return EncodeRunner(Part(settings.model_dir, Stage.ENCODE, options))
