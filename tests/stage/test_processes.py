@@ -109,7 +109,7 @@ class Launcher:
 
     def __init__(self, folder: Path, stack: contextlib.AsyncExitStack) -> None:
         """Give them a synthetic model and a shared directory below `folder`."""
-        self._stack = stack
+        self._stack, self._folder = stack, folder
         self.model, self.shared = folder / "model", folder / "shm"
         self.model.mkdir()
         self.shared.mkdir()
@@ -137,7 +137,9 @@ class Launcher:
                 "PATH": os.environ["PATH"],
                 **{f"TRIDENTSERVE_{name}": value for name, value in own.items()},
             },
+            cwd=self._folder,
             stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         self._stack.push_async_callback(self._end, child)
@@ -305,6 +307,59 @@ async def test_a_taken_port_is_told_and_exits_78(launcher: Launcher) -> None:
             code, last = await process.ended()
             assert code == 78
             assert f"cannot bind 127.0.0.1:{port}" in last
+
+
+HUNG_LOAD = """
+import threading
+from tridentserve.stage import worker
+from tridentserve.stage.__main__ import main
+
+def load(settings, sleep):
+    print("hanging", flush=True)
+    threading.Event().wait()
+
+worker.load = load
+raise SystemExit(main())
+"""
+
+HUNG_RUN = """
+import threading
+from tridentserve.domain.stages import Stage
+from tridentserve.stage import worker
+from tridentserve.stage.__main__ import main
+from tridentserve.stage.fakes import FakeRunner
+from tridentserve.stage.loading import Loaded
+
+def hang(task):
+    print("hanging", flush=True)
+    threading.Event().wait()
+
+runners = {Stage.ENCODE: FakeRunner(Stage.ENCODE, make=hang)}
+worker.load = lambda settings, sleep: Loaded(runners=runners, seconds={})
+raise SystemExit(main())
+"""
+
+
+@pytest.mark.parametrize("code", [HUNG_LOAD, HUNG_RUN], ids=["load", "run"])
+async def test_a_model_that_hangs_cannot_keep_a_worker_from_leaving_with_code_0(
+    launcher: Launcher, tmp_path: Path, code: str
+) -> None:
+    (tmp_path / "hung.py").write_text(code)
+    process = await launcher.start("hung", "--stages", "encode", drain_seconds="0.1")
+    address = (await process.wait_for("listening"))["address"]
+    if code == HUNG_RUN:
+        await process.wait_for("ready")
+    async with channel(address) as link:
+        stub = stage_pb2_grpc.StageServiceStub(link)
+        running = asyncio.create_task(Ready(process=process, stub=stub).run(Stage.ENCODE, (), ""))
+        assert process.child.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            assert await process.child.stdout.readline() == b"hanging\n"
+
+        process.child.send_signal(signal.SIGTERM)
+
+        assert (await process.ended())[0] == 0
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_asked_to_end_while_loading_it_ends_at_once(

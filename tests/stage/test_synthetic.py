@@ -183,11 +183,14 @@ def test_a_cancelled_run_ends_at_its_step_and_the_runner_can_be_used_again(
     ]
 
 
-def test_another_file_is_another_digest(tmp_path: Path) -> None:
+def test_another_content_of_the_folder_is_another_digest(tmp_path: Path) -> None:
     first = _model(tmp_path)
-
-    assert _model(tmp_path, sizeMultiple=32).info.digest != first.info.digest
     assert _model(tmp_path).info.digest == first.info.digest
+
+    second = _model(tmp_path, sizeMultiple=32)
+    (tmp_path / "notes.json").write_text("{}")
+
+    assert len({first.info.digest, second.info.digest, read_model(tmp_path).info.digest}) == 3
 
 
 @pytest.mark.parametrize(

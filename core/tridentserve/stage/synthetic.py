@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tridentserve.domain.ids import ContentDigest
 from tridentserve.domain.model import ModelInfo
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
@@ -36,6 +35,7 @@ from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.domain.tensors import Tensor
 from tridentserve.domain.work import Generation
 from tridentserve.errors import InvalidFieldError, StageFailedError
+from tridentserve.families.digest import content_digest
 from tridentserve.stage.png import encode_blocks
 from tridentserve.stage.runner import Media, Output, Progress, Task
 
@@ -70,9 +70,8 @@ def read_model(folder: Path) -> SyntheticModel:
     Raises:
         InvalidFieldError: a value is wrong; `field` is its path in the file.
     """
-    content = (folder / FILE).read_bytes()
     try:
-        values = json.loads(content)
+        values = json.loads((folder / FILE).read_bytes())
     except ValueError as error:
         raise InvalidFieldError(FILE, f"is no JSON: {error}") from None
     if not isinstance(values, dict):
@@ -89,7 +88,7 @@ def read_model(folder: Path) -> SyntheticModel:
     return SyntheticModel(
         info=ModelInfo(
             family=str(values.get("family", "synthetic")),
-            digest=ContentDigest(hashlib.sha256(content).hexdigest()),
+            digest=content_digest(folder),
             default_shape=Shape(height=int(default["height"]), width=int(default["width"])),
             default_steps=int(default["steps"]),
             default_guidance=default["guidance"],
