@@ -1,0 +1,395 @@
+"""Stories of transitions: what happens, in which order, and what is done where nothing helps."""
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+from tests.planner.simulated_cluster import (
+    ONE,
+    PATIENCE,
+    Operator,
+    SimulatedCluster,
+    began,
+    operator,
+    percent,
+    plan,
+)
+
+from tridentserve.domain.ids import Revision
+from tridentserve.domain.plans import PlacementPlan, PoolShape
+from tridentserve.domain.stages import Stage
+from tridentserve.planner.transitions import (
+    NO_MEMORY,
+    MarkDraining,
+    PoolKey,
+    PoolState,
+    RemovePool,
+    Room,
+    SetReplicas,
+    Step,
+    UnmarkDraining,
+    Wait,
+    next_steps,
+)
+
+NOTHING = PlacementPlan(pools=(), reasons=())
+TWO = {**ONE, Stage.DIFFUSE: (100, 2)}
+
+
+def kinds(steps: list[Step], revision: str) -> list[str]:
+    """Words for the steps about a revision, in order: `+diffuse`, `drain encode`, `-decode` …"""
+    words = []
+    for step in steps:
+        if isinstance(step, Wait) or step.pool.revision != revision:
+            continue
+        stage = step.pool.stages[0]
+        match step:
+            case SetReplicas(replicas=replicas):
+                words.append(f"{stage}={replicas}")
+            case MarkDraining(pods=pods):
+                words.append(f"drain {stage} {pods}")
+            case UnmarkDraining(pods=pods):
+                words.append(f"keep {stage} {pods}")
+            case RemovePool():
+                words.append(f"remove {stage}")
+    return words
+
+
+def key(stage: Stage, revision: str, fraction: int = 100) -> PoolKey:
+    shape = PoolShape(stages=(stage,), devices=1, fraction_percent=fraction)
+    return PoolKey(shape=shape, revision=Revision(revision))
+
+
+def look(
+    observed: list[PoolState], target: PlacementPlan, revision: str = "b", room: Room | None = None
+) -> list[Step]:
+    steps, _ = next_steps(
+        tuple(observed), target, Revision(revision), room or Room(), NO_MEMORY, 0.0, PATIENCE
+    )
+    return list(steps)
+
+
+def test_the_first_look_creates_every_pool_at_its_size() -> None:
+    steps = look([], plan(TWO), "a")
+
+    assert sorted(kinds(steps, "a")) == ["decode=1", "diffuse=2", "encode=1"]
+    assert isinstance(steps[-1], SetReplicas)
+
+
+def test_there_is_nothing_to_do_where_all_is_as_planned() -> None:
+    op = began(operator(None), plan(TWO))
+
+    steps, memory = next_steps(
+        op.cluster.observe(), plan(TWO), Revision("r1"), op.room, op.memory, op.cluster.now
+    )
+
+    assert steps == ()
+    assert memory == NO_MEMORY
+
+
+def test_equal_looks_get_equal_answers() -> None:
+    op = began(operator(None), plan(TWO))
+    observed = op.cluster.observe()
+
+    answers = [
+        next_steps(order, plan(ONE), Revision("r2"), op.room, NO_MEMORY, 7.0)
+        for order in (observed, observed[::-1])
+    ]
+
+    assert answers[0] == answers[1]
+
+
+def test_with_room_the_new_chain_is_up_before_anything_old_drains() -> None:
+    op = began(operator(None), plan(TWO), "a")
+
+    op.run(plan(TWO), "b")
+
+    assert op.settled(plan(TWO), "b")
+    new_up = [word for word in kinds(op.steps, "b") if "=" in word]
+    assert sorted(set(new_up)) == ["decode=1", "diffuse=2", "encode=1"]
+    assert all(op.cluster.served)
+    first_drain = next(
+        index for index, step in enumerate(op.steps) if isinstance(step, MarkDraining)
+    )
+    assert not [word for word in kinds(op.steps[first_drain:], "b") if "=" in word]
+
+
+def test_an_old_revision_leaves_stage_by_stage_so_that_its_journeys_can_end() -> None:
+    op = began(operator(None), plan(ONE), "a")
+
+    op.run(plan(ONE), "b")
+
+    words = kinds(op.steps, "a")
+    drains = list(dict.fromkeys(word for word in words if word.startswith("drain")))
+    assert drains == ["drain encode 1", "drain diffuse 1", "drain decode 1"]
+    assert words.index("encode=0") < words.index("drain diffuse 1")
+    assert words.index("diffuse=0") < words.index("drain decode 1")
+
+
+def test_an_old_revision_stays_while_a_new_worker_is_missing() -> None:
+    up = [
+        PoolState(key=key(stage, revision), desired=1, routable=1)
+        for revision in "ab"
+        for stage in (Stage.ENCODE, Stage.DIFFUSE)
+    ]
+    decode = [
+        PoolState(key=key(Stage.DECODE, "a"), desired=1, routable=1),
+        PoolState(key=key(Stage.DECODE, "b"), desired=1, starting=1),
+    ]
+
+    assert kinds(look([*up, *decode], plan(ONE)), "a") == []
+
+
+def test_a_new_fraction_needs_no_new_chain_and_drains_its_own_stage_only() -> None:
+    op = began(operator(None), plan({**ONE, Stage.DECODE: (50, 1)}), "a")
+
+    op.run(plan({**ONE, Stage.DECODE: (100, 1)}), "a")
+
+    assert all(op.cluster.served)
+    assert {
+        word.split("=")[0].split()[-1].rstrip("0123456789") for word in kinds(op.steps, "a")
+    } <= {
+        "decode",
+        "",
+    }
+
+
+def test_shrinking_labels_before_it_lowers() -> None:
+    op = began(operator(None), plan(TWO), "a")
+
+    op.run(plan(ONE), "a")
+
+    assert kinds(op.steps, "a") == ["drain diffuse 1", "diffuse=1"]
+
+
+def test_labels_come_off_when_the_workers_are_wanted_again() -> None:
+    op = began(operator(None), plan(TWO), "a")
+    op.tick(plan(ONE), "a")
+
+    op.run(plan(TWO), "a")
+
+    assert kinds(op.steps, "a") == ["drain diffuse 1", "keep diffuse 0"]
+
+
+def test_without_room_one_worker_at_a_time_makes_way_and_a_chain_serves() -> None:
+    sizes = {**ONE, Stage.DIFFUSE: (100, 5)}
+    op = began(operator(percent(plan(sizes))), plan(sizes), "a")
+
+    op.run(plan(sizes), "b", 900)
+
+    assert op.settled(plan(sizes), "b")
+    assert all(op.cluster.served)
+    assert op.cluster.peak <= percent(plan(sizes))
+
+
+def test_a_single_worker_without_room_is_replaced() -> None:
+    op = began(operator(300), plan(ONE), "a")
+
+    op.run(plan(ONE), "b")
+
+    assert op.settled(plan(ONE), "b")
+    assert not all(op.cluster.served)
+    assert op.cluster.peak <= 300
+
+
+def test_spare_workers_are_drained_first_and_a_chain_is_never_broken_for_growth() -> None:
+    op = began(operator(300), plan(ONE), "a")
+
+    op.run(plan(TWO), "a", 50)
+
+    assert all(op.cluster.served)
+    assert [one.label for one in op.memory.infeasible] == ["diffuse@100"]
+    assert op.memory.infeasible[0].workers == 2
+
+
+def test_a_revision_that_cannot_be_placed_is_undone_and_the_old_one_serves_on() -> None:
+    op = began(operator(None), plan(TWO), "a")
+    op.cluster.unplaceable = frozenset({Revision("b")})
+
+    op.run(plan(TWO), "b", 30)
+
+    assert all(op.cluster.served)
+    assert not op.cluster.alive(key(Stage.DIFFUSE, "b"))
+    assert {one.label for one in op.memory.infeasible} == {
+        "encode@100",
+        "diffuse@100",
+        "decode@100",
+    }
+    assert len(op.cluster.alive(key(Stage.DIFFUSE, "a"))) == 2
+
+
+def test_what_was_undone_is_tried_again_later() -> None:
+    op = began(operator(None), plan(TWO), "a")
+    op.cluster.unplaceable = frozenset({Revision("b")})
+    op.run(plan(TWO), "b", 30)
+
+    op.cluster.unplaceable = frozenset()
+    op.run(plan(TWO), "b", 200)
+
+    assert op.settled(plan(TWO), "b")
+    assert all(op.cluster.served)
+
+
+def test_a_revision_that_never_starts_is_undone_and_the_old_one_serves_on() -> None:
+    op = began(operator(None), plan(TWO), "a")
+    op.cluster.broken = frozenset({Revision("b")})
+
+    op.run(plan(TWO), "b", 70)
+
+    assert all(op.cluster.served)
+    assert not op.cluster.alive(key(Stage.DIFFUSE, "b"))
+
+
+def test_a_replacement_that_fails_brings_the_old_chain_back_and_is_not_repeated() -> None:
+    op = began(operator(300), plan(ONE), "a")
+    op.cluster.broken = frozenset({Revision("b")})
+
+    op.run(plan(ONE), "b", 200)
+    outage = op.cluster.served.count(False)
+    op.cluster.served.clear()
+    op.run(plan(ONE), "b", 300)
+
+    assert outage
+    assert all(op.cluster.served)
+    assert not op.cluster.sins
+
+
+def test_a_fraction_that_cannot_be_had_is_told_and_the_plan_can_go_back() -> None:
+    small, large = plan({**ONE, Stage.DECODE: (50, 1)}), plan({**ONE, Stage.DECODE: (100, 1)})
+    op = began(operator(250, gpu=False), small, "a")
+    op.cluster.capacity = 240  # nothing larger fits, whatever makes way
+
+    for _ in range(60):
+        told = any(one.label == "decode@100" for one in op.memory.infeasible)
+        op.tick(small if told else large, "a")
+    op.run(small, "a")
+
+    assert op.settled(small, "a")
+
+
+def test_a_pipeline_that_never_fitted_keeps_its_pods_waiting() -> None:
+    op = operator(None)
+    op.cluster.capacity = 200
+
+    op.run(plan(ONE), "a", 200)
+    waiting = [state for state in op.cluster.observe() if state.starting]
+    op.cluster.capacity = 300
+    op.run(plan(ONE), "a", 50)
+
+    assert len(waiting) == 1
+    assert op.settled(plan(ONE), "a")
+
+
+def test_growth_that_does_not_fit_leaves_the_workers_alone_that_do() -> None:
+    op = began(operator(400, gpu=False), plan(TWO), "a")
+    more = plan({**ONE, Stage.DIFFUSE: (100, 4)})
+
+    op.run(more, "a", 30)
+    op.cluster.pods[0].ready_s = op.cluster.now + 5  # a worker restarts meanwhile
+    op.run(more, "a", 9)
+
+    assert len(op.cluster.alive(key(Stage.DIFFUSE, "a"))) == 2
+    assert [(one.label, one.workers) for one in op.memory.infeasible] == [("diffuse@100", 3)]
+    assert not op.cluster.sins
+
+
+def test_suspended_drains_everything_and_then_removes_it() -> None:
+    op = began(operator(None), plan(TWO), "a")
+
+    op.run(NOTHING, "a", 40)
+
+    assert op.cluster.deployments == {}
+    assert op.cluster.pods == []
+    assert not op.cluster.sins
+
+
+def test_suspended_in_the_middle_of_a_rollout_ends_with_nothing_and_comes_back() -> None:
+    op = began(operator(500), plan(TWO), "a")
+    for _ in range(4):
+        op.tick(plan(TWO), "b")
+
+    op.run(NOTHING, "b", 40)
+    assert op.cluster.pods == []
+    op.run(plan(TWO), "b")
+
+    assert op.settled(plan(TWO), "b")
+
+
+@pytest.mark.parametrize("limit", [400, 500, None])
+def test_an_operator_that_dies_after_any_step_goes_on_where_it_was(limit: int | None) -> None:
+    """Once for every step that a whole rollout has, until there is no such step any more."""
+    for death in count():
+        op = began(operator(limit), plan(TWO), "a")
+        done = 0
+        for _ in range(400):
+            steps, op.memory = next_steps(
+                op.cluster.observe(),
+                plan(TWO),
+                Revision("b"),
+                op.room,
+                op.memory,
+                op.cluster.now,
+                PATIENCE,
+            )
+            for step in steps:
+                if done == death:
+                    op.memory = NO_MEMORY
+                    done += 1
+                    break
+                op.cluster.carry_out(step)
+                done += not isinstance(step, Wait)
+            op.cluster.pass_time()
+            if op.settled(plan(TWO), "b"):
+                break
+        assert op.settled(plan(TWO), "b")
+        assert not op.cluster.sins
+        if done <= death:
+            return
+
+
+def test_every_wait_ends() -> None:
+    op = began(operator(None), plan(TWO), "a")
+    op.cluster.unplaceable = frozenset({Revision("b")})
+
+    op.run(plan(TWO), "b", 100)
+
+    waits = [step for step in op.steps if isinstance(step, Wait)]
+    assert waits
+    assert all(wait.until_s < op.cluster.now + 1000 for wait in waits)
+
+
+def test_workers_without_a_device_count_against_the_processor_cores() -> None:
+    cluster = SimulatedCluster(rng=operator(None).cluster.rng)
+    op = Operator(cluster=cluster, room=Room(gpu_percent=0, cpu_percent=400))
+    on_cores = plan(TWO, devices=0)
+
+    op.run(on_cores, "a")
+
+    assert op.settled(on_cores, "a")
+    assert cluster.peak <= 400
+
+
+def test_a_pool_of_several_stages_gives_way_to_pools_of_one() -> None:
+    together = PlacementPlan(
+        pools=(
+            replace(
+                plan(ONE).pools[0],
+                shape=PoolShape(
+                    stages=(Stage.DECODE, Stage.DIFFUSE, Stage.ENCODE),
+                    devices=1,
+                    fraction_percent=100,
+                ),
+            ),
+        ),
+        reasons=(),
+    )
+    op = operator(None)
+    op.run(together, "a")
+    op.cluster.served.clear()
+
+    op.run(plan(ONE), "a")
+    assert op.settled(plan(ONE), "a")
+    op.run(together, "a")
+
+    assert op.settled(together, "a")
+    assert all(op.cluster.served)
