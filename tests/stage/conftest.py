@@ -21,6 +21,7 @@ from tridentserve.stage.loading import Loaded
 from tridentserve.stage.runner import StageRunner
 from tridentserve.stage.settings import StageSettings, from_environment
 from tridentserve.stage.worker import Worker
+from tridentserve.store.base import TensorStore
 from tridentserve.store.memory import MemoryStore
 from tridentserve.store.opening import Stores
 
@@ -142,7 +143,7 @@ class Bench:
 
     worker: Worker
     stub: "stage_pb2_grpc.StageServiceAsyncStub"
-    local: MemoryStore
+    local: TensorStore
     network: MemoryStore
     registry: CollectorRegistry
     runner: FakeRunner
@@ -163,6 +164,7 @@ class Bench:
     @property
     def used_bytes(self) -> int:
         """Bytes in both stores: what leaks shows here."""
+        assert isinstance(self.local, MemoryStore)
         return self.local.used_bytes + self.network.used_bytes
 
     async def run(self, request: stage_pb2.RunRequest) -> Answer:
@@ -236,7 +238,7 @@ async def serve() -> AsyncIterator[Serve]:
 
         async def start(
             *runners: FakeRunner,
-            local: MemoryStore | None = None,
+            local: TensorStore | None = None,
             network: MemoryStore | None = None,
             ready: bool = True,
             **changes: Any,

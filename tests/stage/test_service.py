@@ -1,5 +1,6 @@
 """One worker over gRPC: what it says when all goes well, and each status when it does not."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from tridentserve.stage.fakes import FAKE_MODEL, FakeRunner, echo
 from tridentserve.stage.runner import Media, Output, Task
 from tridentserve.stage.runs import CHUNK_BYTES
 from tridentserve.store.memory import MemoryStore
+from tridentserve.store.shm import SharedMemoryStore
 
 if TYPE_CHECKING:
     from tests.stage.conftest import Serve
@@ -386,6 +388,26 @@ async def test_export_copies_and_the_copy_goes_with_its_original(serve: "Serve")
     assert again == copy
     await bench.stub.Release(stage_pb2.ReleaseRequest(refs=answer.outputs))
     assert bench.used_bytes == 0
+
+
+async def test_export_brings_what_lies_in_shared_memory_to_a_worker_outside_of_it(
+    serve: "Serve", tmp_path: Path
+) -> None:
+    network = MemoryStore(name="redis", network=True)
+    inside = SharedMemoryStore(tmp_path, capacity_bytes=1 << 20)
+    encoder = await serve(FakeRunner(Stage.ENCODE), local=inside, network=network)
+    decoder = await serve(FakeRunner(Stage.DECODE), network=network)
+    encoded = await encoder.run(encoder.request(prompt="a fox", output_domain=encoder.domain))
+    assert encoded.outputs[0].store == "shm"
+
+    unread = await decoder.fails(decoder.run(decoder.request(inputs=encoded.outputs)))
+    exported = await encoder.stub.Export(
+        stage_pb2.ExportRequest(ref=encoded.outputs[0], store="redis")
+    )
+    decoded = await decoder.run(decoder.request(epoch=2, inputs=(exported.ref,)))
+
+    assert isinstance(unread, errors.TensorUnavailableError)
+    assert decoded.media == b"a fox"
 
 
 async def test_export_of_what_lies_there_already_is_the_same_reference(serve: "Serve") -> None:

@@ -60,35 +60,23 @@ def read(
     _require(message.segment_id != "", "segment_id", "must not be empty")
     _require(message.epoch >= 0, "epoch", f"{message.epoch} is negative")
     runner = _runner(convert.stage_from(message.stage), runners)
-    _require(
-        len(message.items) == 1,
-        "items",
-        f"{len(message.items)} given; one each, workers batch Runs of equal work keys themselves",
-    )
-    if message.digest and message.digest != runner.model.digest:
-        raise DigestMismatchError(
-            f"the journey began with model {message.digest}, this worker holds"
-            f" {runner.model.digest}"
-        )
-    item = message.items[0]
-    _require(item.request_id != "", f"{_ITEM}.request_id", "must not be empty")
-    _require(item.first_step == 0, f"{_ITEM}.first_step", "whole stages only: must be 0")
+    item = _only_item(message)
+    _check_digest(message.digest, runner.model)
+    _check_devices(message.device_ids, devices)
     _require(
         isfinite(message.tensor_ttl_seconds) and message.tensor_ttl_seconds >= 0,
         "tensor_ttl_seconds",
         f"{message.tensor_ttl_seconds} is no time",
     )
-    _check_devices(message.device_ids, devices)
     generation = _generation(item, runner.model)
+    work = WorkKey(digest=runner.model.digest, shape=generation.shape, guidance=generation.guidance)
     return Order(
         segment=SegmentId(message.segment_id),
         request=RequestId(item.request_id),
         epoch=Epoch(message.epoch),
         key=BatchKey(
             stage=runner.stage,
-            work=WorkKey(
-                digest=runner.model.digest, shape=generation.shape, guidance=generation.guidance
-            ),
+            work=work,
             steps=generation.steps,
             strategy=_strategy(message, runner),
         ),
@@ -97,6 +85,25 @@ def read(
         reader=MemoryDomain(message.output_domain) if message.output_domain else None,
         ttl_s=message.tensor_ttl_seconds,
     )
+
+
+def _only_item(message: stage_pb2.RunRequest) -> stage_pb2.SegmentItem:
+    _require(
+        len(message.items) == 1,
+        "items",
+        f"{len(message.items)} given; one each, workers batch Runs of equal work keys themselves",
+    )
+    item = message.items[0]
+    _require(item.request_id != "", f"{_ITEM}.request_id", "must not be empty")
+    _require(item.first_step == 0, f"{_ITEM}.first_step", "whole stages only: must be 0")
+    return item
+
+
+def _check_digest(given: str, model: ModelInfo) -> None:
+    if given and given != model.digest:
+        raise DigestMismatchError(
+            f"the journey began with model {given}, this worker holds {model.digest}"
+        )
 
 
 def _require(holds: bool, field: str, problem: str) -> None:

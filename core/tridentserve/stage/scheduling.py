@@ -142,6 +142,7 @@ class Scheduler:
             self._running = ()
         seconds = self._clock() - start_s
         self._metrics.ran(stage, jobs[0].key.work.shape, call_s=seconds, batch=len(jobs))
+        _log.info("ran", extra={"stage": stage, "size": len(jobs), "seconds": round(seconds, 4)})
         for job, output in zip(jobs, outputs, strict=True):
             job.succeed(
                 Done(

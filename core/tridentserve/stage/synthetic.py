@@ -76,25 +76,8 @@ def read_model(folder: Path) -> SyntheticModel:
         raise InvalidFieldError(FILE, f"is no JSON: {error}") from None
     if not isinstance(values, dict):
         raise InvalidFieldError(FILE, "must be an object")
-    default = {
-        name: _number(values, ("default", name), otherwise, least)
-        for name, otherwise, least in (
-            ("height", 64, 1),
-            ("width", 64, 1),
-            ("steps", 4, 1),
-            ("guidance", 5.0, 0),
-        )
-    }
     return SyntheticModel(
-        info=ModelInfo(
-            family=str(values.get("family", "synthetic")),
-            digest=content_digest(folder),
-            default_shape=Shape(height=int(default["height"]), width=int(default["width"])),
-            default_steps=int(default["steps"]),
-            default_guidance=default["guidance"],
-            size_multiple=int(_number(values, ("sizeMultiple",), 16, 1)),
-            negative_prompt=True,
-        ),
+        info=_info(folder, values),
         seconds={
             Stage.ENCODE: _number(values, ("seconds", "encode"), 0.02, 0),
             Stage.DIFFUSE: _number(values, ("seconds", "diffusePerStep"), 0.01, 0),
@@ -105,6 +88,23 @@ def read_model(folder: Path) -> SyntheticModel:
             Stage.DIFFUSE: int(_number(values, ("handoffBytes", "diffuse"), 131_072, 1)),
         },
         scale_with_pixels=bool(values.get("scaleWithPixels", False)),
+    )
+
+
+def _info(folder: Path, values: dict[str, Any]) -> ModelInfo:
+    def default(name: str, otherwise: float, least: float) -> float:
+        return _number(values, ("default", name), otherwise, least)
+
+    return ModelInfo(
+        family=str(values.get("family", "synthetic")),
+        digest=content_digest(folder),
+        default_shape=Shape(
+            height=int(default("height", 64, 1)), width=int(default("width", 64, 1))
+        ),
+        default_steps=int(default("steps", 4, 1)),
+        default_guidance=default("guidance", 5.0, 0),
+        size_multiple=int(_number(values, ("sizeMultiple",), 16, 1)),
+        negative_prompt=True,
     )
 
 
