@@ -58,6 +58,18 @@ def test_a_machine_without_a_release_has_a_key_too(tmp_path: Path) -> None:
     assert debian.release(tmp_path / "nothing").startswith("linux-")
 
 
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("python3.13-venv:\n  Installed: (none)\n  Candidate: 3.13.5-2+deb13u5\n", True),
+        ("python3.13-venv:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n", False),
+        ("", False),
+    ],
+)
+def test_a_package_that_is_only_heard_of_cannot_be_fetched(policy: str, expected: bool) -> None:
+    assert debian.has_candidate(policy) is expected
+
+
 def test_folders_with_libraries_are_found_and_others_are_not(tmp_path: Path) -> None:
     for name in ("usr/lib/x86_64-linux-gnu/liblzf.so.1", "usr/share/doc/x.so.txt", "usr/bin/redis"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

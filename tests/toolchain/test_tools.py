@@ -97,7 +97,7 @@ def test_an_apt_get_that_fails_is_quoted_and_nothing_is_kept(
     bare_path: Path, cache_root: Path, write_program: WriteProgram
 ) -> None:
     write_program(bare_path / "dpkg", "exit 0")
-    write_program(bare_path / "apt-cache", "exit 0")
+    write_program(bare_path / "apt-cache", "echo '  Candidate: 1.0'")
     write_program(bare_path / "apt-get", "echo E: cannot reach the mirror; exit 100")
 
     with pytest.raises(ToolMissingError, match="cannot reach the mirror"):
@@ -110,7 +110,7 @@ def test_a_package_whose_program_does_not_start_is_not_kept(
     bare_path: Path, cache_root: Path, write_program: WriteProgram
 ) -> None:
     write_program(bare_path / "dpkg", "exit 0")
-    write_program(bare_path / "apt-cache", "exit 0")
+    write_program(bare_path / "apt-cache", "echo '  Candidate: 1.0'")
     write_program(bare_path / "apt-get", "exit 0")  # which leaves no package to unpack
 
     with pytest.raises(ToolMissingError, match="status 127"):

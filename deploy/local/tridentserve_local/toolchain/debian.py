@@ -16,6 +16,9 @@ from pathlib import Path
 from tridentserve_local.toolchain import cache, processes
 from tridentserve_local.toolchain.errors import ToolMissingError
 
+# Not in the user's language, for we read it.
+_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+
 
 def available() -> bool:
     """Whether this is Debian or one of its children."""
@@ -41,6 +44,15 @@ def packages_to_unpack(package: str, simulated: str, *, beside: tuple[str, ...] 
     planned = re.findall(r"^Inst (\S+)", simulated, re.MULTILINE)
     libraries = [name for name in planned if name.startswith("lib") and name[3:6] != "js-"]
     return list(dict.fromkeys([package, *libraries, *beside]))
+
+
+def has_candidate(policy: str) -> bool:
+    """Whether `apt-cache policy` of a package found one to fetch.
+
+    A package that an installed one only suggests is known, but not from where; so where there are
+    no lists, being known is not enough.
+    """
+    return re.search(r"^\s*Candidate: (?!\(none\))", policy, re.MULTILINE) is not None
 
 
 def library_folders(root: Path) -> list[Path]:
@@ -115,14 +127,12 @@ def _options_with_lists(package: str) -> list[str]:
 
 
 def _knows(package: str, options: list[str]) -> bool:
-    try:
-        processes.run(["apt-cache", *options, "show", package])
-    except processes.CommandFailedError:
-        return False
-    return True
+    return has_candidate(
+        processes.run(["apt-cache", *options, "policy", package], environment=_ENVIRONMENT)
+    )
 
 
 def _apt_get(*arguments: str, folder: Path | None = None) -> str:
     # Without the sandbox option it complains that its own user cannot read a private folder.
     argv = ["apt-get", "-oAPT::Sandbox::User=root", "-qq", *arguments]
-    return processes.run(argv, folder=folder, environment={"DEBIAN_FRONTEND": "noninteractive"})
+    return processes.run(argv, folder=folder, environment=_ENVIRONMENT)
