@@ -106,6 +106,21 @@ class Kube:
         path = _COLLECTIONS[body["kind"]].format(quote(body["metadata"]["namespace"]))
         await self._call("POST", path, {"fieldManager": FIELD_MANAGER}, "application/json", body)
 
+    async def require_definition(self) -> None:
+        """See that the API server knows our resource.
+
+        Raises:
+            NotFoundError: it does not.
+            UnavailableError: it does not answer.
+        """
+        try:
+            await self._call("GET", "/apis/tridentserve.io/v1alpha1", {}, "application/json", None)
+        except NotFoundError:
+            raise NotFoundError(
+                "the API server does not know DiffusionPipeline;"
+                " install the chart tridentserve-crds first"
+            ) from None
+
     async def close(self) -> None:
         """Close every connection."""
         for client in [*self._retired, *([self._client] if self._client else [])]:
@@ -131,7 +146,7 @@ class Kube:
         path: str,
         query: Mapping[str, str],
         content_type: str,
-        body: Object,
+        body: Object | None,
         *,
         tolerated: frozenset[int] = frozenset(),
     ) -> Object:

@@ -63,6 +63,11 @@ class Answer:
     problem: str = ""
     """Why the last question failed, empty where it did not."""
 
+    @property
+    def asked(self) -> bool:
+        """Whether there was an answer or a refusal, so that silence means something."""
+        return self.pipelines is not None or bool(self.problem)
+
 
 def query(window_s: int) -> str:
     """The question, as PromQL."""

@@ -47,6 +47,8 @@ class DeploymentView:
 
     name: str
     uid: str
+    owner_uid: str
+    """The pipeline that it belongs to; a namesake that was deleted had another one."""
     generation: int
     observed_generation: int
     pool: PoolIdentity | None
@@ -80,7 +82,7 @@ class PodView:
     name: str
     uid: str
     component: str
-    pool: PoolName | None
+    pool: PoolIdentity | None
     node: str
     ready: bool
     draining: bool
@@ -98,12 +100,14 @@ class PodView:
 def deployment_view(body: Body) -> DeploymentView:
     """Take what matters from a Deployment."""
     metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+    owners = metadata.get("ownerReferences") or ()
     return DeploymentView(
         name=metadata["name"],
         uid=metadata["uid"],
+        owner_uid=next((owner["uid"] for owner in owners if owner.get("controller")), ""),
         generation=int(metadata.get("generation") or 0),
         observed_generation=int(status.get("observedGeneration") or 0),
-        pool=_identity(metadata, spec),
+        pool=_identity(metadata, (spec.get("template") or {}).get("spec") or {}),
         replicas=int(spec.get("replicas", 1)),
         ready=int(status.get("readyReplicas") or 0),
         updated=int(status.get("updatedReplicas") or 0),
@@ -120,12 +124,11 @@ def pod_view(body: Body) -> PodView:
     conditions = {found["type"]: found for found in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
     stuck = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
-    pool = labels.get(LABEL_POOL)
     return PodView(
         name=metadata["name"],
         uid=metadata["uid"],
         component=labels.get(LABEL_COMPONENT, ""),
-        pool=PoolName(pool) if pool else None,
+        pool=_identity(metadata, body.get("spec") or {}),
         node=(body.get("spec") or {}).get("nodeName") or "",
         ready=conditions.get("Ready", {}).get("status") == "True",
         draining=LABEL_DRAINING in labels,
@@ -138,7 +141,7 @@ def pod_view(body: Body) -> PodView:
     )
 
 
-def _identity(metadata: Body, spec: Body) -> PoolIdentity | None:
+def _identity(metadata: Body, pod_spec: Body) -> PoolIdentity | None:
     labels = metadata.get("labels") or {}
     if not {LABEL_POOL, LABEL_STAGES, LABEL_FRACTION, LABEL_REVISION} <= labels.keys():
         return None
@@ -147,13 +150,12 @@ def _identity(metadata: Body, spec: Body) -> PoolIdentity | None:
         fraction = int(labels[LABEL_FRACTION])
     except ValueError:
         return None  # somebody rewrote the labels; the next full apply sets them right
-    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
     devices = sum(
         int(((container.get("resources") or {}).get("limits") or {}).get(GPU, 0))
-        for container in containers
+        for container in pod_spec.get("containers") or ()
     )
     return PoolIdentity(
-        name=PoolName(metadata["name"]),
+        name=PoolName(labels[LABEL_POOL]),
         shape=PoolShape(stages=stages, devices=devices, fraction_percent=fraction),
         revision=Revision(labels[LABEL_REVISION]),
     )

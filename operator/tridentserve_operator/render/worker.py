@@ -83,11 +83,9 @@ def identity(pipeline: DiffusionPipeline, key: PoolKey) -> PoolIdentity:
     return PoolIdentity(name=PoolName(name), shape=key.shape, revision=key.revision)
 
 
-def deployment(
-    pipeline: DiffusionPipeline, pool: PoolIdentity, replicas: int, settings: Settings
-) -> Object:
-    """The Deployment of a pool of the present revision; its hash leaves `replicas` out."""
-    body = hashed(
+def deployment(pipeline: DiffusionPipeline, pool: PoolIdentity, settings: Settings) -> Object:
+    """The Deployment of a pool of the present revision, but for `spec.replicas`."""
+    return hashed(
         {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -103,7 +101,6 @@ def deployment(
             },
         }
     )
-    return {**body, "spec": {"replicas": replicas, **body["spec"]}}
 
 
 def _labels(pipeline: DiffusionPipeline, pool: PoolIdentity) -> dict[str, str]:

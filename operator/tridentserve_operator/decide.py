@@ -1,0 +1,182 @@
+"""One look at one pipeline: which plan is in force, what to do next, when to look again. Pure.
+
+Memory is a value that goes in and comes out. Losing it (a restart) loses no plan: that is read
+back from what was written to the status, or else from the Deployments, and nothing shrinks before
+the load is known and a stabilisation window has passed.
+"""
+
+from dataclasses import dataclass, replace
+
+from tridentserve.domain.cluster import Cluster
+from tridentserve.domain.ids import Revision
+from tridentserve.domain.load import Load
+from tridentserve.domain.pipeline import PipelineSpec
+from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape, Reason
+from tridentserve.domain.stages import Stage
+from tridentserve.manifest.status import Status
+from tridentserve.planner import scaling, transitions
+from tridentserve.planner.placement.budget import shape_of
+from tridentserve.planner.pools import Patience, PoolState, Room, Step, TransitionMemory, Wait
+from tridentserve.planner.protocols import PlacementInputs
+from tridentserve.planner.registry import placement_planner
+from tridentserve.planner.scaling import ScalingMemory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What one look leaves for the next."""
+
+    plan: PlacementPlan | None = None
+    """In force; None before the first look, and while suspended."""
+    spec: PipelineSpec | None = None
+    """That the plan was made for: another one is looked at, at once."""
+    planned_s: float = 0.0
+    """When the planner was asked last."""
+    scaling: ScalingMemory = scaling.NO_MEMORY
+    transition: TransitionMemory = transitions.NO_MEMORY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What follows from a look."""
+
+    plan: PlacementPlan
+    steps: tuple[Step, ...]
+    memory: Memory
+    next_look_s: float
+    """Unix time at which to look again, if nothing happens before."""
+    changed: bool
+    """Whether the plan differs from the one before, the first one of all left out."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether observed and planned agree, so that nothing is to be done."""
+        return not self.steps
+
+
+def decide(
+    spec: PipelineSpec,
+    revision: Revision,
+    pools: tuple[PoolState, ...],
+    load: Load,
+    memory: Memory,
+    *,
+    status: Status,
+    patience: Patience,
+    now: float,
+) -> Decision:
+    """Ask the planner where its interval has passed, bound its answer, and derive the next steps.
+
+    Args:
+        spec: what the user wants.
+        revision: of the pods that it wants.
+        pools: every pool that is there, whatever its revision.
+        load: as Prometheus has it.
+        memory: of the last look.
+        status: as the resource carries it: after a restart it holds the plan in force.
+        patience: deadlines of steps.
+        now: Unix time.
+    """
+    previous = memory.plan if memory.plan is not None else restored(spec, status, pools)
+    due = (
+        memory.plan is None
+        or memory.spec != spec
+        or now >= memory.planned_s + spec.interval_s
+        or now < memory.planned_s
+    )
+    if due:
+        memory = _planned(spec, previous, load, memory, now)
+    plan = memory.plan or previous
+    assert plan is not None
+    room = Room(gpu_percent=spec.gpu_limit_percent)
+    steps, transition = transitions.next_steps(
+        pools, plan, revision, room, memory.transition, now, patience
+    )
+    waits = [step.until_s for step in steps if isinstance(step, Wait)]
+    return Decision(
+        plan=plan,
+        steps=steps,
+        memory=replace(memory, transition=transition),
+        next_look_s=min([memory.planned_s + spec.interval_s, *waits]),
+        changed=previous is not None and previous.id != plan.id,
+    )
+
+
+def _planned(
+    spec: PipelineSpec, previous: PlacementPlan | None, load: Load, memory: Memory, now: float
+) -> Memory:
+    inputs = PlacementInputs(
+        spec=spec,
+        load=load,
+        cluster=Cluster(),
+        previous=previous if previous is not None and previous.pools else None,
+        profile=None,
+        infeasible=memory.transition.infeasible,
+        now=now,
+    )
+    wanted = placement_planner(spec.placement).plan(inputs)
+    plan, after = scaling.bound(spec, wanted, inputs.previous, memory.scaling, load, now)
+    if previous is not None and previous.id == plan.id and previous.reasons:
+        # The reasons of a plan are those for which it was made. Those of today hold the figures of
+        # today, and would rewrite the status of every pipeline every few seconds.
+        plan = replace(plan, reasons=previous.reasons)
+    return replace(memory, plan=plan, spec=spec, planned_s=now, scaling=after)
+
+
+def restored(
+    spec: PipelineSpec, status: Status, pools: tuple[PoolState, ...]
+) -> PlacementPlan | None:
+    """The plan in force before a restart; None where there never was one.
+
+    The status says it exactly, the hash in it that it was not tampered with. Without one the
+    Deployments tell: every revision of a stage counts, because a transition without room has
+    workers of two revisions that only together are the plan's.
+    """
+    written = _written(spec, status)
+    if written is not None:
+        return written
+    counted = tuple(
+        plan for stage in spec.stages if (plan := _deployed(stage.stage, pools)) is not None
+    )
+    if len(counted) < len(spec.stages):
+        return None
+    limits = {stage.stage: stage.max_replicas for stage in spec.stages}
+    return PlacementPlan(
+        pools=tuple(
+            replace(pool, workers=min(pool.workers, limits[pool.shape.stages[0]]))
+            for pool in counted
+        ),
+        reasons=(Reason(code="Restored", message="read back from the Deployments that are there"),),
+    )
+
+
+def _written(spec: PipelineSpec, status: Status) -> PlacementPlan | None:
+    if status.plan is None:
+        return None
+    pools = tuple(
+        PoolPlan(
+            shape=shape_of(spec.stage(stage.name), stage.fraction_percent), workers=stage.desired
+        )
+        for stage in status.stages
+        if stage.fraction_percent is not None and stage.desired
+    )
+    reasons = tuple(
+        Reason(code=reason.code, message=reason.message, stage=reason.stage)
+        for reason in status.plan.reasons
+    )
+    plan = PlacementPlan(pools=pools, reasons=reasons)
+    if plan.id != status.plan.id or len(pools) < len(spec.stages):
+        return None
+    return plan
+
+
+def _deployed(stage: Stage, pools: tuple[PoolState, ...]) -> PoolPlan | None:
+    workers: dict[PoolShape, int] = {}
+    for pool in pools:
+        if stage in pool.key.shape.stages and pool.desired:
+            shape = pool.key.shape
+            workers[shape] = workers.get(shape, 0) + pool.desired
+    if not workers:
+        return None
+    shape = max(workers, key=lambda one: (workers[one] * one.fraction_percent, one))
+    return PoolPlan(shape=shape, workers=workers[shape])

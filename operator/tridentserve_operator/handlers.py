@@ -1,0 +1,123 @@
+"""kopf's side: what is watched, kept and marked. No handler does more than call one function.
+
+Only indexes and event handlers: kopf then writes nothing into the resources, neither finalizers nor
+annotations, so that a removed operator leaves no deletion hanging.
+"""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import kopf
+
+from tridentserve.domain.ids import PipelineName
+from tridentserve.domain.names import LABEL_MANAGED_BY, LABEL_PIPELINE, MANAGED_BY
+from tridentserve.manifest.base import GROUP, PLURAL, VERSION
+from tridentserve_operator import credentials
+from tridentserve_operator.loop import Loop
+from tridentserve_operator.observe import Observation, observation
+from tridentserve_operator.views import deployment_view, pod_view
+
+_OURS: dict[str, Any] = {
+    LABEL_MANAGED_BY: MANAGED_BY,
+    LABEL_PIPELINE: kopf.PRESENT,
+}
+_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_PIPELINE}"
+_PIPELINES = (GROUP, VERSION, PLURAL)
+_DEPLOYMENTS = ("apps", "v1", "deployments")
+_PODS = ("", "v1", "pods")
+
+
+class Indexes:
+    """The indexes as the loop reads them."""
+
+    def __init__(self, pipelines: Any, deployments: Any, pods: Any) -> None:
+        """Wrap kopf's views, which change under us."""
+        self._pipelines, self._deployments, self._pods = pipelines, deployments, pods
+
+    def pipelines(self) -> Iterable[PipelineName]:
+        """Every pipeline that is there."""
+        return list(self._pipelines)
+
+    def body(self, name: PipelineName) -> dict[str, Any] | None:
+        """The resource, None where it is gone."""
+        return next(iter(self._pipelines.get(name, ())), None)
+
+    def observe(self, name: PipelineName, uid: str) -> Observation:
+        """Its Deployments and pods."""
+        return observation(uid, self._deployments.get(name, ()), self._pods.get(name, ()))
+
+
+def registry(loop: Loop) -> kopf.OperatorRegistry:
+    """Every handler, around one loop."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+        return await credentials.login()
+
+    @kopf.on.startup(registry=handlers)
+    async def start(settings: kopf.OperatorSettings, **kept: Any) -> None:
+        configure(settings)
+        loop.attach(Indexes(kept["pipeline_bodies"], kept["deployment_views"], kept["pod_views"]))
+
+    @kopf.index(*_PIPELINES, registry=handlers)
+    async def pipeline_bodies(body: kopf.Body, **_: Any) -> dict[PipelineName, Any]:
+        return {_own_name(body): plain(body)}
+
+    @kopf.index(*_DEPLOYMENTS, labels=_OURS, registry=handlers)
+    async def deployment_views(body: kopf.Body, **_: Any) -> dict[PipelineName, Any]:
+        return {_pipeline_of(body): deployment_view(body)}
+
+    @kopf.index(*_PODS, labels=_OURS, registry=handlers)
+    async def pod_views(body: kopf.Body, **_: Any) -> dict[PipelineName, Any]:
+        return {_pipeline_of(body): pod_view(body)}
+
+    @kopf.on.event(*_PIPELINES, registry=handlers)
+    async def pipeline_changed(body: kopf.Body, **_: Any) -> None:
+        loop.mark(_own_name(body))
+
+    @kopf.on.event(*_DEPLOYMENTS, labels=_OURS, registry=handlers)
+    async def deployment_changed(body: kopf.Body, **_: Any) -> None:
+        loop.mark(_pipeline_of(body))
+
+    @kopf.on.event(*_PODS, labels=_OURS, registry=handlers)
+    async def pod_changed(body: kopf.Body, **_: Any) -> None:
+        loop.mark(_pipeline_of(body))
+
+    return handlers
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Settings of kopf: quiet, patient with the API server, without rights beyond our own."""
+    settings.posting.enabled = False
+    settings.posting.level = logging.CRITICAL
+    settings.peering.standalone = True
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.watching.server_timeout = 600
+    settings.watching.connect_timeout = 5
+    settings.watching.reconnect_backoff = 1
+    # A pod of somebody else is no concern of ours, and there may be ten thousand.
+    settings.watching.label_selectors["apps", "v1", "deployments"] = _SELECTOR
+    settings.watching.label_selectors["", "v1", "pods"] = _SELECTOR
+
+
+def plain(body: kopf.Body) -> dict[str, Any]:
+    """The resource without what is long and of no use: managed fields."""
+    metadata = {key: value for key, value in body.metadata.items() if key != "managedFields"}
+    return {
+        "apiVersion": body["apiVersion"],
+        "kind": body["kind"],
+        "metadata": metadata,
+        "spec": dict(body.spec),
+        "status": dict(body.status),
+    }
+
+
+def _own_name(body: kopf.Body) -> PipelineName:
+    return PipelineName(f"{body.metadata['namespace']}/{body.metadata['name']}")
+
+
+def _pipeline_of(body: kopf.Body) -> PipelineName:
+    return PipelineName(f"{body.metadata['namespace']}/{body.metadata['labels'][LABEL_PIPELINE]}")

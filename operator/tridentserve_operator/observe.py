@@ -1,0 +1,122 @@
+"""What is there, counted: pools, router and pods of one pipeline at a moment.
+
+Pure: the indexes are read by whoever calls. Everything is level-based, so a look that is a little
+behind only makes the next step wait, or asks for the same thing twice.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tridentserve.domain.ids import PoolName
+from tridentserve.planner.pools import PoolKey, PoolState
+from tridentserve_operator.views import ROUTER, DeploymentView, PodView, PoolIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """Everything of one pipeline that was seen."""
+
+    deployments: tuple[DeploymentView, ...] = ()
+    """Of its pools, by name."""
+    router: DeploymentView | None = None
+    pods: tuple[PodView, ...] = ()
+    """Of pools and router, by name; those that ended for good are left out."""
+
+    @property
+    def pools(self) -> tuple[PoolState, ...]:
+        """Every pool that has a Deployment or pods, whatever its revision."""
+        return pool_states(self.deployments, self.pods)
+
+    def deployment(self, key: PoolKey) -> DeploymentView | None:
+        """The Deployment of a pool."""
+        return next(
+            (one for one in self.deployments if one.pool and pool_key(one.pool) == key), None
+        )
+
+    def pods_of(self, key: PoolKey) -> tuple[PodView, ...]:
+        """Pods of a pool, terminating ones included."""
+        return tuple(pod for pod in self.pods if pod.pool and pool_key(pod.pool) == key)
+
+    @property
+    def router_ready(self) -> bool:
+        """Whether a router takes requests."""
+        return any(pod.ready and not pod.deleting for pod in self.pods if pod.component == ROUTER)
+
+    @property
+    def fractions(self) -> Mapping[PoolName, int]:
+        """Fraction of every pool, by the name that metrics carry."""
+        return {
+            one.pool.name: one.pool.shape.fraction_percent for one in self.deployments if one.pool
+        }
+
+
+def observation(
+    owner_uid: str, deployments: Iterable[DeploymentView], pods: Iterable[PodView]
+) -> Observation:
+    """Put together what the indexes hold of one pipeline.
+
+    Deployments of a deleted namesake are about to be collected and count for nothing.
+    """
+    own = sorted(
+        (one for one in deployments if one.owner_uid == owner_uid), key=lambda one: one.name
+    )
+    return Observation(
+        deployments=tuple(one for one in own if one.pool is not None),
+        router=next((one for one in own if one.pool is None), None),
+        pods=tuple(sorted((pod for pod in pods if not pod.finished), key=lambda pod: pod.name)),
+    )
+
+
+def pool_key(pool: PoolIdentity) -> PoolKey:
+    """A pool as the planner names it."""
+    return PoolKey(shape=pool.shape, revision=pool.revision)
+
+
+def pool_states(
+    deployments: Iterable[DeploymentView], pods: Iterable[PodView]
+) -> tuple[PoolState, ...]:
+    """Count the pods of every pool, each once."""
+    desired = {
+        pool_key(one.pool): 0 if one.deleting else one.replicas for one in deployments if one.pool
+    }
+    counts: dict[PoolKey, Counter[str]] = {key: Counter() for key in desired}
+    for pod in pods:
+        if pod.pool is not None:
+            count = counts.setdefault(pool_key(pod.pool), Counter())
+            state = _state(pod)
+            count[state] += 1
+            if state == "starting" and pod.unschedulable:
+                count["unschedulable"] += 1
+                count["insufficient"] += "Insufficient" in pod.unschedulable
+    return tuple(
+        PoolState(key=key, desired=desired.get(key, 0), **count)
+        for key, count in sorted(counts.items())
+    )
+
+
+def _state(pod: PodView) -> str:
+    if pod.deleting:
+        return "terminating"
+    if pod.draining:
+        return "draining"
+    return "routable" if pod.ready else "starting"
+
+
+def victims(
+    pods: Iterable[PodView], wanted: int
+) -> tuple[tuple[PodView, ...], tuple[PodView, ...]]:
+    """Which pods of a pool to label as draining and which labels to take off.
+
+    Exactly `wanted` carry the label afterwards: those that do already, then those that are not
+    ready, then the youngest. The order is total, so asking twice names the same pods.
+    """
+    candidates = sorted(
+        (pod for pod in pods if not pod.deleting),
+        key=lambda pod: (not pod.draining, pod.ready, -pod.created_s, pod.name),
+    )
+    chosen, spared = candidates[:wanted], candidates[wanted:]
+    return (
+        tuple(pod for pod in chosen if not pod.draining),
+        tuple(pod for pod in spared if pod.draining),
+    )

@@ -1,0 +1,128 @@
+"""What is wrong with a pipeline that does not go away by itself, and what to do about it. Pure.
+
+The first of these that applies becomes the condition `Degraded`:
+
+| reason | seen as | what the message says to do |
+| --- | --- | --- |
+| ModelNotAllowed | `file://` outside of the roots | use pvc://, or have the root allowed |
+| ApplyRefused | the API server refuses an object | what it said about which field |
+| PodsRefused | Deployment condition ReplicaFailure | quota, Pod Security: what it said |
+| CannotStart | exit code 78 | the worker's own sentence |
+| ImagePull | the image cannot be had | name, credentials, registry |
+| ContainerConfig | a ConfigMap, Secret or command is missing | what the node said |
+| CrashLoop | ended with another code, and again | its last line; where its log is |
+| Unschedulable | no node takes the pod for 10 s | what the scheduler said |
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from tridentserve.errors import InvalidFieldError
+from tridentserve.manifest.model import FilePath
+from tridentserve.manifest.v1alpha1 import DiffusionPipeline
+from tridentserve_operator.observe import Observation
+from tridentserve_operator.settings import Settings
+from tridentserve_operator.views import PodView
+
+UNSCHEDULABLE_S = 10.0
+"""A surge is often unschedulable for a moment, until the pod that it replaces is gone."""
+
+_POD_KINDS = ("CannotStart", "ImagePull", "ContainerConfig", "CrashLoop")
+_MESSAGE_LIMIT = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong."""
+
+    reason: str
+    """One word, CamelCase."""
+    message: str
+    """A sentence that says what to do."""
+
+
+def model_problem(pipeline: DiffusionPipeline, settings: Settings) -> Problem | None:
+    """Why the model may not be read at all; then no pod is made or changed."""
+    location = pipeline.spec.model.location
+    if not isinstance(location, FilePath):
+        return None
+    path = PurePosixPath(location.path)
+    if ".." not in path.parts and any(path.is_relative_to(root) for root in settings.file_roots):
+        return None
+    roots = ", ".join(settings.file_roots) or "none"
+    return Problem(
+        reason="ModelNotAllowed",
+        message=f"spec.model.uri: {pipeline.spec.model.uri} is not below a folder that this"
+        f" operator allows (it allows: {roots}); move the model there, use pvc://CLAIM/PATH, or"
+        " ask whoever runs the operator to add the folder to TRIDENTSERVE_FILE_ROOTS",
+    )
+
+
+def refusal(error: InvalidFieldError) -> Problem:
+    """The API server does not take an object as it would be written."""
+    return Problem(
+        reason="ApplyRefused",
+        message=f"the API server refused {error.field}: {error.problem}"[:_MESSAGE_LIMIT],
+    )
+
+
+def problems(observed: Observation, now: float) -> tuple[Problem, ...]:
+    """Everything that is wrong with what was observed, the worst first."""
+    pods = tuple(pod for pod in observed.pods if not pod.deleting)
+    return (
+        *_refused(observed),
+        *(problem for kind in _POD_KINDS for problem in _failing(pods, kind)),
+        *_unschedulable(pods, now),
+    )
+
+
+def next_problem_s(observed: Observation, now: float) -> float | None:
+    """When a pod that cannot be placed becomes a problem, None where none will."""
+    times = [
+        pod.unschedulable_since_s + UNSCHEDULABLE_S
+        for pod in observed.pods
+        if pod.unschedulable and not pod.deleting
+    ]
+    return min((at for at in times if at > now), default=None)
+
+
+def _refused(observed: Observation) -> Iterable[Problem]:
+    deployments = (*observed.deployments, *((observed.router,) if observed.router else ()))
+    for one in deployments:
+        if one.refused:
+            message = f"pods of {one.name} cannot be created: {one.refused}"
+            yield Problem(reason="PodsRefused", message=message[:_MESSAGE_LIMIT])
+
+
+def _failing(pods: Iterable[PodView], kind: str) -> Iterable[Problem]:
+    for pod in pods:
+        if pod.failure is not None and pod.failure.kind == kind:
+            yield Problem(reason=kind, message=_sentence(pod, kind)[:_MESSAGE_LIMIT])
+
+
+def _sentence(pod: PodView, kind: str) -> str:
+    failure = pod.failure
+    assert failure is not None
+    said = failure.message or "it said nothing"
+    match kind:
+        case "CannotStart":
+            return f"{pod.component} cannot start: {said}"
+        case "ImagePull":
+            return f"the image of {pod.component} cannot be pulled: {said}; check its name"
+        case "ContainerConfig":
+            return f"the container of {pod.component} cannot be created: {said}"
+        case _:
+            return (
+                f"{pod.component} ended with code {failure.exit_code}: {said};"
+                f" see kubectl logs --previous {pod.name}"
+            )
+
+
+def _unschedulable(pods: Iterable[PodView], now: float) -> Iterable[Problem]:
+    for pod in pods:
+        if pod.unschedulable and now >= pod.unschedulable_since_s + UNSCHEDULABLE_S:
+            yield Problem(
+                reason="Unschedulable",
+                message=f"no node takes {pod.component}: {pod.unschedulable}"[:_MESSAGE_LIMIT],
+            )
