@@ -58,7 +58,8 @@ def launch(
     command = [sys.executable, "-m", "tridentserve_local"]
     command += ["--state", str(folders.state), "--settings", settings.to_json()]
     command += ["--with-stdin"] * with_stdin + ["--remove"] * remove
-    with (folders.state / "startup.log").open("wb") as errors:
+    # Held open: its end is told also when the folder has been removed by then.
+    with folders.startup_log.open("w+b") as errors:
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE if with_stdin else subprocess.DEVNULL,
@@ -66,26 +67,29 @@ def launch(
             stderr=errors,
             start_new_session=True,
         )
-    try:
-        return process, _await_ready(process, progress)
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
+        try:
+            return process, _await_ready(process, errors, progress)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
 
 
-def _await_ready(process: subprocess.Popen[bytes], progress: Progress) -> Json:
+def _await_ready(process: subprocess.Popen[bytes], errors: IO[bytes], progress: Progress) -> Json:
     output: IO[bytes] | None = process.stdout
     assert output is not None
-    for line in output:
-        said: Json = json.loads(line)
-        if "error" in said:
-            raise ClusterError(str(said["error"]))
-        if said.get("ready"):
-            output.close()
-            return said
-        progress(said["up"], said["seconds"])
-    raise ClusterError(f"the cluster's process ended with {process.wait()} before it was ready")
+    with output:
+        for line in output:
+            said: Json = json.loads(line)
+            if "error" in said:
+                raise ClusterError(str(said["error"]))
+            if said.get("ready"):
+                return said
+            progress(said["up"], said["seconds"])
+    code = process.wait()
+    errors.seek(0)
+    last_words = errors.read().decode(errors="replace")[-2000:]
+    raise ClusterError(f"the cluster's process ended with {code}:\n{last_words}")
 
 
 class LocalCluster:

@@ -44,7 +44,7 @@ def clean_remains(folders: Folders) -> int:
     killed = kill_marked(folders.mark)
     folders.remove_memory()
     for entry in folders.state.glob("*"):
-        if entry != folders.lock:
+        if entry not in (folders.lock, folders.startup_log):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
     return killed
 

@@ -3,6 +3,7 @@
     STATE/                     one cluster; `$XDG_STATE_HOME/tridentserve/local/NAME`
       lock                     held while the cluster runs
       state.json               what runs, written once all of it does
+      startup.log              tracebacks of what did not start
       kubeconfig               for the person who typed `up`
       controlplane/ prometheus/ redis/
       p/UID/                   a pod: v/VOLUME/, tmp/, home/, kubeconfig
@@ -56,6 +57,11 @@ class Folders:
     def description(self) -> Path:
         """What runs, as JSON."""
         return self.state / "state.json"
+
+    @property
+    def startup_log(self) -> Path:
+        """What the processes of the cluster say on stderr."""
+        return self.state / "startup.log"
 
     @property
     def kubeconfig(self) -> Path:

@@ -44,6 +44,8 @@ class NodeSettings:
     gpus: int = 0
     lease_s: float = 10.0
     """How often the node says that it lives; the controllers wait for 40 s of silence."""
+    refresh_s: float = 30.0
+    """How often the files of volumes are brought up to date."""
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
 
 
@@ -79,6 +81,7 @@ class Node:
             folders=folders,
             events=self._events,
             backoff=settings.backoff,
+            refresh_s=settings.refresh_s,
         )
 
     @property

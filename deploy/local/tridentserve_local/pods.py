@@ -35,7 +35,6 @@ from .volumes import MountError, Volumes
 log = logging.getLogger(__name__)
 
 _MOUNT_RETRY_S = 1.0
-_REFRESH_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +50,7 @@ class Ground:
     folders: Folders
     events: EventSink
     backoff: BackoffPolicy
+    refresh_s: float
 
 
 class PodWorker:
@@ -224,7 +224,7 @@ class PodWorker:
 
     async def _refresh(self, volumes: Volumes) -> None:
         while True:
-            await asyncio.sleep(_REFRESH_S)
+            await asyncio.sleep(self._ground.refresh_s)
             try:
                 await volumes.refresh(time.time())
             except (MountError, OSError) as error:

@@ -15,16 +15,19 @@ import asyncio
 import os
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from tridentserve.errors import PermanentError
+
 CONTAINER_MARK = "PROCESS_NODE_CONTAINER"
 """Variable of all that a container runs: `cluster/node/namespace/pod/uid/container`."""
 
 
-class StartError(Exception):
+class StartError(PermanentError):
     """The command cannot be executed at all."""
 
 
@@ -120,13 +123,23 @@ def find_executable(name: str, environment: Mapping[str, str], folder: Path) -> 
         StartError: nothing executable has this name.
     """
     if "/" in name:
-        path = name if os.path.isabs(name) else str(folder / name)
-        found = path if os.access(path, os.X_OK) and not os.path.isdir(path) else None
+        candidates = [folder / name]
     else:
-        found = shutil.which(name, path=environment.get("PATH", os.defpath))
-    if found is None:
-        raise StartError(f'exec: "{name}": executable file not found on this host')
-    return found
+        path = environment.get("PATH", os.defpath)
+        candidates = [Path(part) / name for part in path.split(os.pathsep) if part]
+    for candidate in candidates:
+        if _is_executable(candidate):
+            return str(candidate)
+    raise StartError(f'exec: "{name}": executable file not found on this host')
+
+
+def _is_executable(path: Path) -> bool:
+    """Whether somebody may execute it; whether we may is for the kernel to say."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) and bool(mode & 0o111)
 
 
 def descendants(root: int) -> set[int]:
@@ -170,10 +183,10 @@ def kill_marked(prefix: str) -> int:
 def is_zombie(pid: int) -> bool:
     """Whether a process has ended and only waits to be collected (or is gone)."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        line = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return True
-    return stat.rpartition(")")[2].split()[0] in ("Z", "X")
+    return line.rpartition(")")[2].split()[0] in ("Z", "X")
 
 
 def _mark(pid: int) -> str | None:
@@ -195,7 +208,7 @@ def _proc_folders() -> Iterator[Path]:
 def _parents() -> Iterator[tuple[int, int]]:
     for entry in _proc_folders():
         try:
-            stat = (entry / "stat").read_text()
+            line = (entry / "stat").read_text()
         except OSError:
             continue
-        yield int(entry.name), int(stat.rpartition(")")[2].split()[1])
+        yield int(entry.name), int(line.rpartition(")")[2].split()[1])

@@ -74,7 +74,7 @@ class Reporter:
         status = build_status(view, self._known(view.pod), time.time())
         if status == self._written:
             return True
-        body = {"metadata": {"uid": view.pod.uid}, "status": status}
+        body = {"metadata": {"uid": view.pod.uid}, "status": _patch(status)}
         try:
             answer = await self._api.patch(f"{_path(view.pod)}/status", body, STRATEGIC_MERGE)
         except ApiError as error:
@@ -97,6 +97,17 @@ class Reporter:
             kind: pod.conditions[kind] for kind in pod.readiness_gates if kind in pod.conditions
         }
         return {**pod.conditions, **self._conditions, **gates}
+
+
+def _patch(status: Json) -> Json:
+    """The status as a strategic merge patch.
+
+    Addresses would be merged by `ip`: a pod that runs again on a node that came back would have
+    its old one too, and the API server refuses two.
+    """
+    if "podIPs" not in status:
+        return status
+    return {**status, "podIPs": [{"$patch": "replace"}, *status["podIPs"]]}
 
 
 def _path(pod: Pod) -> str:

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 
 from tridentserve.errors import TridentServeError
+from tridentserve.telemetry import logs
 
 from .addresses import AddressBlock
 from .control import ControlServer
@@ -25,11 +26,8 @@ log = logging.getLogger(__name__)
 
 def run_cluster(folders: Folders, settings: str, block: AddressBlock, *, with_stdin: bool) -> int:
     """Runs a cluster until it is told to stop; the exit code of the process."""
-    logging.basicConfig(
-        filename=folders.logs / "supervisor.log",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+    log_file = (folders.logs / "supervisor.log").open("a", buffering=1)
+    logs.configure("text", stream=log_file)
     try:
         chosen = ClusterSettings.from_json(settings)
         return asyncio.run(_run(folders, chosen, block, with_stdin=with_stdin))

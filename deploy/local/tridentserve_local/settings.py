@@ -21,6 +21,8 @@ class ClusterSettings:
     redis_max_memory: str = "256mb"
     """Redis refuses writes beyond it (`noeviction`)."""
     scrape_interval_s: float = 1.0
+    refresh_s: float = 30.0
+    """How often pods' config maps, secrets and tokens are looked at again."""
     prometheus: bool = True
     redis: bool = True
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)

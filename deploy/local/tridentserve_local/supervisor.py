@@ -214,6 +214,7 @@ class Supervisor:
             cpus=self._settings.cpus,
             memory_gib=self._settings.memory_gib,
             gpus=self._settings.gpus,
+            refresh_s=self._settings.refresh_s,
             backoff=self._settings.backoff,
         )
         address = self._block.host_address(index)

@@ -51,7 +51,7 @@ def eventually(
 @pytest.fixture(scope="session")
 def local_cluster_settings() -> ClusterSettings:
     """What the session's `LocalCluster` is made of."""
-    return ClusterSettings(nodes=2, gpus=4, cpus=16)
+    return ClusterSettings(nodes=2, gpus=4, cpus=16, refresh_s=5)
 
 
 @pytest.fixture(scope="session")
