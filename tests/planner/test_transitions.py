@@ -37,7 +37,7 @@ TWO = {**ONE, Stage.DIFFUSE: (100, 2)}
 
 
 def kinds(steps: list[Step], revision: str) -> list[str]:
-    """Words for the steps about a revision, in order: `diffuse=2`, `drain encode 1`, `remove decode`."""
+    """Words for the steps about a revision, in order: `diffuse=2`, `drain encode 1`."""
     words = []
     for step in steps:
         if isinstance(step, Wait) or step.pool.revision != revision:
