@@ -56,20 +56,21 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
         return await credentials.login()
 
+    # The ids of the indexes are what kopf calls them: by default the whole path of the function.
     @kopf.on.startup(registry=handlers)
     async def start(settings: kopf.OperatorSettings, **kept: Any) -> None:
         configure(settings)
         loop.attach(Indexes(kept["pipeline_bodies"], kept["deployment_views"], kept["pod_views"]))
 
-    @kopf.index(*_PIPELINES, registry=handlers)
+    @kopf.index(*_PIPELINES, id="pipeline_bodies", registry=handlers)
     async def pipeline_bodies(body: kopf.Body, **_: Any) -> dict[PipelineName, Any]:
         return {_own_name(body): plain(body)}
 
-    @kopf.index(*_DEPLOYMENTS, labels=_OURS, registry=handlers)
+    @kopf.index(*_DEPLOYMENTS, labels=_OURS, id="deployment_views", registry=handlers)
     async def deployment_views(body: kopf.Body, **_: Any) -> dict[PipelineName, Any]:
         return {_pipeline_of(body): deployment_view(body)}
 
-    @kopf.index(*_PODS, labels=_OURS, registry=handlers)
+    @kopf.index(*_PODS, labels=_OURS, id="pod_views", registry=handlers)
     async def pod_views(body: kopf.Body, **_: Any) -> dict[PipelineName, Any]:
         return {_pipeline_of(body): pod_view(body)}
 

@@ -107,7 +107,7 @@ def _sentence(pod: PodView, kind: str) -> str:
     said = failure.message or "it said nothing"
     match kind:
         case "CannotStart":
-            return f"{pod.component} cannot start: {said}"
+            return f"{pod.component} cannot start: {said.removeprefix('cannot start: ')}"
         case "ImagePull":
             return f"the image of {pod.component} cannot be pulled: {said}; check its name"
         case "ContainerConfig":

@@ -29,6 +29,9 @@ GPU = "nvidia.com/gpu"
 EXIT_CANNOT_START = 78
 """A worker or router that says with its last line why it can never start as it is set up."""
 
+_LOOP = 2
+"""Restarts without ever becoming ready that are no accident any more."""
+
 Body = Mapping[str, Any]
 
 
@@ -67,8 +70,8 @@ class Failure:
     """How a container ended or why it does not start."""
 
     kind: str
-    """`CannotStart`, `CrashLoop`, `ImagePull`, `ContainerConfig`, or `Exited` for one that was
-    restarted since."""
+    """`CannotStart`, `CrashLoop`, `ImagePull`, `ContainerConfig`, or `Exited` for what may have
+    been an accident."""
     message: str
     exit_code: int | None = None
     at: str = ""
@@ -192,15 +195,23 @@ def _failure(status: Body) -> Failure | None:
         ended = state.get("terminated") or last.get("terminated") or {}
         if not ended or int(ended.get("exitCode", 0)) == 0:
             continue
-        code = int(ended["exitCode"])
-        fatal = "CannotStart" if code == EXIT_CANNOT_START else "CrashLoop"
         return Failure(
-            kind="Exited" if "running" in state else fatal,
+            kind=_kind(container, int(ended["exitCode"])),
             message=_last_line(str(ended.get("message") or ended.get("reason") or "")),
-            exit_code=code,
+            exit_code=int(ended["exitCode"]),
             at=str(ended.get("finishedAt") or ""),
         )
     return None
+
+
+def _kind(container: Body, code: int) -> str:
+    # Judged by readiness and restarts, not by whether it runs right now: one that fails to start
+    # runs for a second of every back-off, and must not seem to recover each time.
+    if container.get("ready"):
+        return "Exited"
+    if code == EXIT_CANNOT_START:
+        return "CannotStart"
+    return "CrashLoop" if int(container.get("restartCount") or 0) >= _LOOP else "Exited"
 
 
 def _last_line(text: str) -> str:

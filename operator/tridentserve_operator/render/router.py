@@ -13,6 +13,7 @@ from tridentserve.domain.names import (
     PORT_GRPC_NAME,
     PORT_METRICS,
     PORT_METRICS_NAME,
+    bounded_name,
     router_name,
 )
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
@@ -50,7 +51,7 @@ def objects(pipeline: DiffusionPipeline, settings: Settings) -> tuple[Object, ..
                 "metadata": about,
                 "automountServiceAccountToken": False,
             },
-            _role_binding(pipeline, about, name, settings),
+            _role_binding(pipeline, labels, name, settings),
             _service(pipeline, about),
             _deployment(pipeline, about, labels, settings),
         )
@@ -62,9 +63,12 @@ def _selector(pipeline: DiffusionPipeline) -> dict[str, str]:
 
 
 def _role_binding(
-    pipeline: DiffusionPipeline, about: Object, name: str, settings: Settings
+    pipeline: DiffusionPipeline, labels: dict[str, str], name: str, settings: Settings
 ) -> Object:
     namespace = pipeline.metadata.namespace
+    # A binding can never refer to another role. The chart installed under another name brings
+    # another one, so the role is a part of the name: tests/chart/test_install.py.
+    about = metadata(pipeline, bounded_name(f"{name}-{settings.router_cluster_role}"), labels)
     return {
         "apiVersion": f"{_RBAC}/v1",
         "kind": "RoleBinding",

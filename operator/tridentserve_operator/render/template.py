@@ -29,8 +29,10 @@ from tridentserve_operator.settings import Settings
 Object = dict[str, Any]
 
 TMP_VOLUME = "tridentserve-tmp"
-TMP_PATH = "/tmp"
-"""In the container, where an emptyDir lies there."""
+MOUNTS = "/var/run/tridentserve"
+"""Below it lies all that is mounted. Not /tmp and the like: file:// models may lie below those, and
+the local cluster takes every path below a mount for one in that volume."""
+TMP_PATH = f"{MOUNTS}/tmp"
 _USER = 65532
 """`nonroot` of the usual base images; any other one would do."""
 GRACE_MARGIN_S = 15

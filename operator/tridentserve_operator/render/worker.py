@@ -46,8 +46,8 @@ _COMMANDS = {
     Stage.DIFFUSE: "tridentserve-diffuser",
     Stage.DECODE: "tridentserve-decoder",
 }
-_MODEL_VOLUME, _MODEL_PATH = "tridentserve-model", "/models"
-_SHM_VOLUME, _SHM_PATH = "tridentserve-shm", "/shm"
+_MODEL_VOLUME, _MODEL_PATH = "tridentserve-model", f"{template.MOUNTS}/models"
+_SHM_VOLUME, _SHM_PATH = "tridentserve-shm", f"{template.MOUNTS}/shm"
 _REVISION_CHARACTERS = 6
 _ANY = PoolName("any")
 _NONE = Revision("none")
