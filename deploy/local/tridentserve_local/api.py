@@ -67,7 +67,7 @@ class Api:
 
     async def __aenter__(self) -> Api:
         """Open the pool."""
-        context = ssl.create_default_context(cadata=self.credentials.authority)
+        context = ssl.create_default_context(cadata=self.credentials.authority or None)
         self._session = aiohttp.ClientSession(
             base_url=self.credentials.server,
             headers={"Authorization": f"Bearer {self.credentials.token}"},
