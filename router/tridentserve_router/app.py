@@ -27,13 +27,13 @@ class Router:
     ) -> None:
         """Prepare; nothing runs yet."""
         self._settings, self._source, self._pods = settings, pipeline, pods
-        self._registry = CollectorRegistry()
-        self._metrics = RouterMetrics(self._registry, settings.pipeline)
+        self.registry = CollectorRegistry()
+        self._metrics = RouterMetrics(self.registry, settings.pipeline)
         self._server = Server(
             host=settings.host,
             grpc_port=settings.grpc_port,
             metrics_port=settings.metrics_port,
-            registry=self._registry,
+            registry=self.registry,
             liveness=self._problem,
         )
         self._server.add(GenerationService(self._current).register, SERVICE)

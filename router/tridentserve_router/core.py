@@ -49,7 +49,8 @@ class Core:
         """Let what runs end within this time, and settle every debt to producers."""
         await self.requests.drain(within_s)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.releases.flush(), _FLUSH_S)
+            async with asyncio.timeout(_FLUSH_S):
+                await self.releases.flush()
 
     async def close(self) -> None:
         """Close every connection."""

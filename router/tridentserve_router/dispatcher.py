@@ -8,7 +8,7 @@ threaded and without awaits: a decision is complete before anything else happens
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.dispatch import (
@@ -73,6 +73,11 @@ class Dispatcher:
     def fleet(self) -> Fleet:
         """What the workers can do now."""
         return self._fleet
+
+    @property
+    def workers(self) -> Mapping[WorkerId, Worker]:
+        """Every worker that is up, draining ones included."""
+        return self._state.workers
 
     @property
     def model(self) -> ModelInfo | None:

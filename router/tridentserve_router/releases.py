@@ -2,8 +2,8 @@
 
 Journeys end many times a second and each owes a word to two producers, so the references of one
 worker are collected for a moment and travel in one call. A producer that cannot be reached is
-asked again; one that is gone has a stand-in: any worker can delete from the network store, and one
-of the same memory domain from shared memory. After `_TRIES` the store's expiry is left.
+asked again. One whose pod is gone has a stand-in: any worker can reach the network store, and one
+of the same memory domain shared memory. After `_TRIES` only the store's expiry is left.
 """
 
 import asyncio
@@ -92,20 +92,20 @@ class Releases:
         _log.warning("release given up", extra={"worker": worker, "references": len(held)})
 
     async def _try(self, worker: WorkerId, held: list[Held]) -> list[Held]:
-        """Ask the producer, else its stand-ins; answers what is still owed."""
-        if await _ask(self._links.link(worker), held):
-            return []
+        """Ask the producer, or its stand-ins once it is gone; answers what is still owed."""
+        link = self._links.link(worker)
+        if link is not None:
+            return [] if await _ask(link, held) else held
         left = []
         for domain in {one.domain for one in held}:
             some = [one for one in held if one.domain == domain]
-            if not await _ask(self._links.stand_in(domain), some):
+            stand_in = self._links.stand_in(domain)
+            if stand_in is None or not await _ask(stand_in, some):
                 left += some
         return left
 
 
-async def _ask(link: Link | None, held: list[Held]) -> bool:
-    if link is None:
-        return False
+async def _ask(link: Link, held: list[Held]) -> bool:
     refs = [cast(tensor_pb2.TensorRef, one.ref) for one in held]
     try:
         await link.release(refs, _TIMEOUT_S)

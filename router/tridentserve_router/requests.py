@@ -71,7 +71,7 @@ class Requests:
         self._walks: dict[RequestId, Walk] = {}
         self._keys: set[str] = set()
         self._rng = Random(secrets.randbits(64))
-        self._draining = False
+        self.draining = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -116,9 +116,10 @@ class Requests:
 
     async def drain(self, within_s: float) -> None:
         """Refuse new requests, let the running ones end, and end what is left after `within_s`."""
-        self._draining = True
+        self.draining = True
         try:
-            await asyncio.wait_for(self._idle.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await self._idle.wait()
         except TimeoutError:
             _log.warning("requests cut off by the end of drain", extra={"count": len(self)})
             for walk in list(self._walks.values()):
@@ -201,7 +202,7 @@ class Requests:
             (self._metrics.deadline_met if met else self._metrics.deadline_missed).inc()
 
     def _check_open(self) -> ModelInfo:
-        if self._draining:
+        if self.draining:
             raise UnavailableError("the router is going away", reason=DRAINING)
         model = self._around.dispatcher.model
         if model is None:

@@ -71,7 +71,7 @@ class Directory:
             lost_s: seconds without an answer after which what runs there is given up.
         """
         self._pipeline, self._listener = pipeline, listener
-        self._poll_s, self._lost_s = poll_s, lost_s
+        self._poll_s, self.lost_s = poll_s, lost_s
         self._entries: dict[WorkerId, _Entry] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -153,11 +153,14 @@ class Directory:
                         "worker down", extra={"worker": entry.pod.worker, "problem": str(error)}
                     )
                 self._down(entry)
-                if clock() - answered_s > self._lost_s:
+                if clock() - answered_s > self.lost_s:
                     self._lose(entry)
                 wait_s, pause_s = pause_s, min(2 * pause_s, _LONGEST_PAUSE_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(entry.look.wait(), wait_s)
+                # Not wait_for(), which in Python 3.11 swallows a cancellation that comes together
+                # with the event: this task would never end.
+                async with asyncio.timeout(wait_s):
+                    await entry.look.wait()
 
     def _answered(self, entry: "_Entry", answer: stage_pb2.DescribeResponse) -> None:
         if entry.up and answer == entry.answer:
