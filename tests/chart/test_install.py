@@ -11,7 +11,7 @@ import pytest
 
 from tridentserve.manifest.base import GROUP, PLURAL
 from tridentserve_local.cluster import LocalCluster
-from tridentserve_local.testing import apply, get
+from tridentserve_local.testing import apply, eventually, get
 from tridentserve_local.toolchain import tools
 from tridentserve_local.toolchain.errors import ToolMissingError
 
@@ -114,12 +114,13 @@ def test_it_is_installed_upgraded_uninstalled_and_installed_under_another_name(
     first, second = f"first-{namespace}", f"second-{namespace}"
     where = ("--namespace", namespace)
     chart = (str(CHARTS / "tridentserve"), *where, "--set", f"watchNamespaces={{{namespace}}}")
+    waiting = ("--wait", "--timeout", "120s")
 
     helm("install", f"{first}-crds", str(CHARTS / "tridentserve-crds"), *where, "--take-ownership")
-    helm("install", first, *chart)
+    helm("install", first, *chart, *waiting)
     apply(local_cluster, pipeline("kept"), namespace=namespace)
 
-    helm("upgrade", first, *chart, "--set", "log.format=text")
+    helm("upgrade", first, *chart, *waiting, "--set", "log.format=text")
     name = f"{first}-tridentserve"
     environment = operator_environment(local_cluster, namespace, name)
     assert environment["TRIDENTSERVE_LOG_FORMAT"] == "text"
@@ -131,12 +132,27 @@ def test_it_is_installed_upgraded_uninstalled_and_installed_under_another_name(
     assert get(local_cluster, namespace, "dp", "kept")["spec"]["suspend"]
 
     helm("install", f"{second}-crds", str(CHARTS / "tridentserve-crds"), *where, "--take-ownership")
-    helm("install", second, *chart)
+    helm("install", second, *chart, *waiting)
     assert get(local_cluster, namespace, "dp", "kept")["spec"]["suspend"]
+    role = f"{second}-tridentserve-router"
+    eventually(
+        lambda: role in router_roles(local_cluster, namespace, "kept"),
+        what="the router bound to the role of the new release",
+    )
 
     helm("uninstall", second, *where, "--wait")
     helm("uninstall", f"{second}-crds", *where)
     assert owned(local_cluster, second) == []
+
+
+def router_roles(cluster: LocalCluster, namespace: str, name: str) -> list[str]:
+    """ClusterRoles that a pipeline's router is bound to."""
+    return [
+        binding["roleRef"]["name"]
+        for binding in get(cluster, namespace, "rolebindings")["items"]
+        for subject in binding.get("subjects", [])
+        if subject["name"] == f"{name}-router"
+    ]
 
 
 @pytest.mark.cluster

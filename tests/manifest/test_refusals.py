@@ -158,7 +158,7 @@ BAD: list[tuple[str, Any, str | None]] = [
         f"{TEMPLATE}",
         {
             "volumes": [{"name": "v", "emptyDir": {}}],
-            "volumeMounts": [{"name": "v", "mountPath": "/models"}],
+            "volumeMounts": [{"name": "v", "mountPath": "/var/run/tridentserve/models"}],
         },
         f"{TEMPLATE}.volumeMounts[0].mountPath",
     ),

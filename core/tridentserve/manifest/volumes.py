@@ -135,8 +135,8 @@ class Volume(ApiObject):
     projected: ProjectedVolume | None = Field(default=None, description="Several in one folder.")
 
 
-OPERATORS_PATHS = ("/models", "/shm", "/tmp")
-"""Where the operator mounts its own volumes in a worker."""
+OPERATORS_FOLDER = "/var/run/tridentserve"
+"""Below it the operator mounts its own volumes in a worker."""
 
 
 class VolumeMount(ApiObject):
@@ -144,10 +144,10 @@ class VolumeMount(ApiObject):
 
     rules = (
         Rule(
-            cel=f"!(self.mountPath in {list(OPERATORS_PATHS)})",
-            message=f"must not be one of {', '.join(OPERATORS_PATHS)}, which the operator mounts",
+            cel=f"!self.mountPath.startsWith('{OPERATORS_FOLDER}')",
+            message=f"must not lie in {OPERATORS_FOLDER}, where the operator mounts its own",
             field=".mountPath",
-            holds=lambda self: self.mount_path not in OPERATORS_PATHS,
+            holds=lambda self: not self.mount_path.startswith(OPERATORS_FOLDER),
         ),
     )
 
