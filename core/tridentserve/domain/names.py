@@ -72,7 +72,7 @@ def bounded_name(name: str, limit: int = _NAME_LIMIT) -> str:
     True
     """
     valid = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
-    if len(valid) <= limit and valid == name:
+    if name and len(valid) <= limit and valid == name:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_CHARACTERS]
     head = valid[: limit - _HASH_CHARACTERS - 1].rstrip("-")

@@ -40,12 +40,15 @@ class Tensor:
         """Refuse what could be misread later.
 
         Raises:
-            ValueError: an unknown type word, a negative size, or data of another length.
+            ValueError: an unknown type word, a negative size, data of another length, or a view
+                that is not plain bytes in a row.
         """
         if self.dtype not in ITEM_BYTES:
             raise ValueError(f"unknown dtype {self.dtype!r}; known are {', '.join(ITEM_BYTES)}")
         if any(size < 0 for size in self.shape):
             raise ValueError(f"negative size in shape {self.shape}")
+        if not (self.data.c_contiguous and self.data.ndim == 1 and self.data.format == "B"):
+            raise ValueError("the data is not one contiguous row of bytes (format B)")
         expected = prod(self.shape) * ITEM_BYTES[self.dtype]
         if self.data.nbytes != expected:
             raise ValueError(

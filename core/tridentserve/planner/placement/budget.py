@@ -27,16 +27,17 @@ def cut_to_budget(plan: PlacementPlan, spec: PipelineSpec) -> PlacementPlan:
     """The plan with workers taken away until `gpuLimitPercent` holds.
 
     Fair: the next worker comes from the pool that keeps the largest share of what it wanted, so
-    that all keep about the same share. The budget comes before `replicas.min`, but every pool
-    keeps one worker: with less, nothing would serve, so a budget below that is exceeded, and a
-    reason says so.
+    that all keep about the same share. What is beyond `replicas.min` goes first; then the budget
+    comes before `replicas.min`, but every pool keeps one worker: with less, nothing would serve,
+    so a budget below that is exceeded, and a reason says so.
     """
     excess = gpu_percent(plan) - spec.gpu_limit_percent
     if excess <= 0:
         return plan
     workers = [pool.workers for pool in plan.pools]
+    least = [_least(pool, spec) for pool in plan.pools]
     while excess > 0:
-        index = _next_to_give(plan.pools, workers)
+        index = _next_to_give(plan.pools, workers, least)
         if index is None:
             break
         workers[index] -= 1
@@ -53,13 +54,21 @@ def pool_percent(pool: PoolPlan) -> int:
     return pool.shape.devices * pool.shape.fraction_percent
 
 
-def _next_to_give(pools: tuple[PoolPlan, ...], workers: list[int]) -> int | None:
+def _least(pool: PoolPlan, spec: PipelineSpec) -> int:
+    return min(spec.stage(stage).min_replicas for stage in pool.shape.stages)
+
+
+def _next_to_give(pools: tuple[PoolPlan, ...], workers: list[int], least: list[int]) -> int | None:
     candidates = [
         index for index, pool in enumerate(pools) if pool_percent(pool) > 0 and workers[index] > 1
     ]
     return max(
         candidates,
-        key=lambda index: ((workers[index] - 1) / pools[index].workers, -index),
+        key=lambda index: (
+            workers[index] > least[index],
+            (workers[index] - 1) / pools[index].workers,
+            -index,
+        ),
         default=None,
     )
 

@@ -1,0 +1,275 @@
+"""The cost model: exact where it measured, sensible elsewhere, never misled by nonsense."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tridentserve.domain.profiles import Profile, Sample
+from tridentserve.domain.shapes import Shape
+from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.domain.strategy import Strategy
+from tridentserve.planner.cost import CostModel
+
+E, D, C = STAGES
+SMALL, MIDDLE, LARGE = (Shape(height=side, width=64) for side in (64, 128, 256))
+
+
+def mean(
+    cost: CostModel,
+    stage: Stage,
+    shape: Shape = SMALL,
+    steps: int = 4,
+    fraction: int = 100,
+    batch: int = 1,
+) -> float:
+    estimate = cost.estimate(stage, shape, steps, fraction, batch)
+    assert estimate is not None
+    return estimate.mean_s
+
+
+def measured(*calls: tuple[Stage, Shape, float]) -> CostModel:
+    cost = CostModel()
+    for stage, shape, seconds in calls:
+        cost.observe(stage, shape, 1, 100, seconds)
+    return cost
+
+
+def test_nothing_is_known_of_a_stage_that_never_ran() -> None:
+    cost = measured((E, SMALL, 0.1))
+
+    assert cost.estimate(D, SMALL, 4, 100) is None
+    assert cost.request(SMALL, 4) is None
+    assert cost.deadline(SMALL, 4, 250) is None
+
+
+def test_a_measured_call_is_told_back() -> None:
+    assert mean(measured((C, SMALL, 0.3)), C) == pytest.approx(0.3)
+
+
+def test_diffuse_is_learnt_by_the_step() -> None:
+    cost = CostModel()
+    cost.observe(D, SMALL, 4, 100, 2.0)
+
+    assert mean(cost, D, steps=4) == pytest.approx(2.0)
+    assert mean(cost, D, steps=20) == pytest.approx(10.0)
+
+
+def test_a_fraction_that_was_never_measured_takes_as_much_longer() -> None:
+    cost = measured((C, SMALL, 0.3))
+
+    assert mean(cost, C, fraction=25) == pytest.approx(1.2)
+    assert mean(cost, C, fraction=200) == pytest.approx(0.15)
+
+
+def test_the_nearest_measured_fraction_is_the_one_to_estimate_from() -> None:
+    cost = CostModel()
+    cost.observe(C, SMALL, 1, 100, 0.3)
+    cost.observe(C, SMALL, 1, 25, 0.5)
+
+    assert mean(cost, C, fraction=20) == pytest.approx(0.5 * 25 / 20)
+    assert mean(cost, C, fraction=50) == pytest.approx(0.6)  # as near to 100 as to 25: the larger
+
+
+def test_a_batch_gains_nothing_until_it_was_seen_to() -> None:
+    cost = measured((C, SMALL, 0.3))
+    guessed = mean(cost, C, batch=4)
+    cost.observe(C, SMALL, 1, 100, 0.5, batch=4)
+
+    assert guessed == pytest.approx(1.2)
+    assert mean(cost, C, batch=4) == pytest.approx(0.5)
+    assert mean(cost, C, batch=1) == pytest.approx(0.3)
+
+
+def test_between_two_shapes_lies_a_straight_line() -> None:
+    cost = measured((C, SMALL, 1.0), (C, LARGE, 4.0))
+
+    assert mean(cost, C, MIDDLE) == pytest.approx(2.0)
+
+
+def test_beyond_the_known_shapes_the_line_goes_on_but_not_to_nothing() -> None:
+    cost = measured((C, MIDDLE, 1.0), (C, LARGE, 3.0))
+
+    assert mean(cost, C, Shape(height=384, width=64)) == pytest.approx(5.0)
+    assert mean(cost, C, Shape(height=8, width=64)) == pytest.approx(0.1)
+
+
+def test_one_known_shape_has_a_fixed_part_and_encode_knows_no_shape() -> None:
+    cost = measured((C, SMALL, 1.0), (E, SMALL, 0.2))
+
+    assert mean(cost, C, MIDDLE) == pytest.approx(0.1 + 0.9 * 2)
+    assert mean(cost, E, LARGE) == pytest.approx(0.2)
+
+
+def test_shapes_of_one_volume_do_not_confuse_it() -> None:
+    cost = measured((C, Shape(height=64, width=128), 1.0), (C, Shape(height=128, width=64), 3.0))
+
+    assert mean(cost, C, Shape(height=256, width=32)) in (1.0, 3.0)
+
+
+def test_estimates_are_less_sure_and_wider_than_measurements() -> None:
+    cost = CostModel()
+    for _ in range(20):
+        cost.observe(C, SMALL, 1, 100, 0.3)
+    known, fraction, shape = (
+        cost.estimate(C, SMALL, 1, 100),
+        cost.estimate(C, SMALL, 1, 50),
+        cost.estimate(C, LARGE, 1, 50),
+    )
+
+    assert known is not None
+    assert fraction is not None
+    assert shape is not None
+    assert 1 > known.confidence > fraction.confidence > shape.confidence > 0
+    assert known.q90_s / known.mean_s < fraction.q90_s / fraction.mean_s
+
+
+def test_the_mean_follows_a_drift_and_the_spread_shrinks_with_steadiness() -> None:
+    cost = CostModel()
+    for _ in range(50):
+        cost.observe(C, SMALL, 1, 100, 1.0)
+    steady = cost.estimate(C, SMALL, 1, 100)
+    for _ in range(50):
+        cost.observe(C, SMALL, 1, 100, 2.0)
+
+    assert steady is not None
+    assert steady.q90_s == pytest.approx(1.0, rel=0.1)
+    assert mean(cost, C) == pytest.approx(2.0, rel=0.02)
+
+
+def profile() -> Profile:
+    return Profile(
+        name="p",
+        source="test",
+        samples=(
+            Sample(stage=E, shape=SMALL, fixed_s=0.1),
+            Sample(stage=D, shape=SMALL, fixed_s=0.5, step_s=0.2, peak_bytes=7),
+            Sample(stage=C, shape=SMALL, fixed_s=0.4),
+            Sample(stage=C, shape=SMALL, fixed_s=0.1, strategy=Strategy(vae_tiles=4)),
+        ),
+    )
+
+
+def test_a_profile_answers_before_the_first_request() -> None:
+    estimate = CostModel(profile()).estimate(D, SMALL, 10, 100)
+
+    assert estimate is not None
+    assert estimate.mean_s == pytest.approx(2.5)
+    assert estimate.q90_s > estimate.mean_s
+    assert estimate.peak_bytes == 7
+
+
+def test_measurements_outweigh_a_profile_and_keep_its_fixed_part() -> None:
+    cost = CostModel(profile())
+    cost.observe(D, SMALL, 10, 100, 4.5)
+
+    assert mean(cost, D, steps=10) == pytest.approx(4.5)
+    assert mean(cost, D, steps=20) == pytest.approx(8.5)
+
+
+def test_a_call_shorter_than_the_fixed_part_corrects_it() -> None:
+    cost = CostModel(profile())
+    cost.observe(D, SMALL, 10, 100, 0.4)
+
+    assert mean(cost, D, steps=10) == pytest.approx(0.4)
+
+
+def test_a_request_is_the_sum_of_what_is_left_of_it() -> None:
+    cost = CostModel(profile())
+    whole, rest = cost.request(SMALL, 10), cost.request(SMALL, 10, first=C)
+
+    assert whole is not None
+    assert rest is not None
+    assert whole.mean_s == pytest.approx(0.1 + 2.5 + 0.4)
+    assert rest.mean_s == pytest.approx(0.4)
+
+
+def test_the_deadline_is_the_scale_times_the_best_end_to_end_time() -> None:
+    assert CostModel(profile()).deadline(SMALL, 10, 250) == pytest.approx(7.5)
+
+
+def test_the_best_time_is_that_of_the_largest_fractions() -> None:
+    cost = CostModel(profile(), largest_percent={D: 50})
+
+    assert cost.deadline(SMALL, 10, 100) == pytest.approx(0.1 + 5.0 + 0.4)
+
+
+@pytest.mark.parametrize(
+    ("steps", "fraction", "seconds", "batch"),
+    [
+        (4, 100, 0.0, 1),
+        (4, 100, -1.0, 1),
+        (4, 100, float("nan"), 1),
+        (4, 100, float("inf"), 1),
+        (0, 100, 1.0, 1),
+        (4, 0, 1.0, 1),
+        (4, 100, 1.0, 0),
+    ],
+)
+def test_what_cannot_be_teaches_nothing(
+    steps: int, fraction: int, seconds: float, batch: int
+) -> None:
+    cost = CostModel()
+
+    cost.observe(D, SMALL, steps, fraction, seconds, batch)
+
+    assert cost.estimate(D, SMALL, 4, 100) is None
+
+
+def test_callers_cannot_fill_the_memory_with_shapes() -> None:
+    cost = CostModel()
+    for side in range(1, 2001):
+        cost.observe(C, Shape(height=side, width=64), 1, 100, 0.001 * side)
+
+    assert mean(cost, C, Shape(height=2000, width=64)) == pytest.approx(2.0)
+    assert sum(len(cells) for cells in cost._cells.values()) <= 512
+
+
+CALLS = st.lists(
+    st.tuples(
+        st.sampled_from(STAGES),
+        st.integers(8, 4096),
+        st.integers(1, 100),
+        st.sampled_from([10, 25, 100]),
+        st.floats(1e-6, 1e4),
+        st.integers(1, 4),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    calls=CALLS,
+    side=st.integers(8, 4096),
+    steps=st.integers(1, 100),
+    fraction=st.integers(1, 800),
+    batch=st.integers(1, 8),
+)
+def test_every_estimate_is_positive_and_finite(
+    calls: list[tuple[Stage, int, int, int, float, int]],
+    side: int,
+    steps: int,
+    fraction: int,
+    batch: int,
+) -> None:
+    cost = CostModel()
+    for stage, height, done, at, seconds, together in calls:
+        cost.observe(stage, Shape(height=height, width=64), done, at, seconds, together)
+
+    for stage in {call[0] for call in calls}:
+        estimate = cost.estimate(stage, Shape(height=side, width=64), steps, fraction, batch)
+        assert estimate is not None
+        assert 0 < estimate.mean_s <= estimate.q90_s < float("inf")
+        assert 0 < estimate.confidence < 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(seconds=st.floats(0.01, 10), shape=st.integers(8, 1024))
+def test_a_smaller_fraction_is_never_faster(seconds: float, shape: int) -> None:
+    cost = measured((C, SMALL, seconds))
+    times = [mean(cost, C, Shape(height=shape, width=64), fraction=f) for f in (100, 50, 25, 10)]
+
+    assert all(faster < slower for faster, slower in pairwise(times))
