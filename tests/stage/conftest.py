@@ -223,12 +223,19 @@ class Bench:
 
 Serve = Callable[..., Awaitable[Bench]]
 MakeSettings = Callable[..., StageSettings]
+MakeRequest = Callable[..., stage_pb2.RunRequest]
 
 
 @pytest.fixture
 def make_settings() -> MakeSettings:
     """Settings of a worker on free ports: `make_settings("encode", max_batch=2)`."""
     return settings
+
+
+@pytest.fixture
+def make_request() -> MakeRequest:
+    """A RunRequest, of encode unless told; see `run_request`."""
+    return run_request
 
 
 @pytest.fixture

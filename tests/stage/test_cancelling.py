@@ -190,6 +190,39 @@ async def test_a_stage_without_steps_hands_nothing_on_once_it_is_cancelled(
     assert bench.sample(ran, pool="pool", shape_class="64px") == 0
 
 
+async def test_a_runner_that_only_waits_is_woken_by_the_cancellation(serve: "Serve") -> None:
+    reached = threading.Event()
+
+    def make(task: Task) -> Output:
+        if task.generation.prompt == "slow":
+            reached.set()
+            bench.worker.engine.sleep(3600.0)
+        return echo(task)
+
+    bench = await serve(FakeRunner(Stage.ENCODE, make=make))
+    call = bench.listen(bench.request(prompt="slow"))
+    await bench.until(reached.is_set)
+
+    call.cancel()
+
+    assert (await bench.run(bench.request(request="r2", prompt="quick"))).outputs
+
+
+async def test_what_is_released_while_it_is_exported_leaves_no_copy(serve: "Serve") -> None:
+    store = GatedStore("put")
+    bench = await serve(FakeRunner(Stage.ENCODE), network=store)
+    answer = await bench.run(bench.request(output_domain=bench.domain))
+    export = stage_pb2.ExportRequest(ref=answer.outputs[0], store="redis")
+    exporting = asyncio.ensure_future(bench.fails(bench.stub.Export(export)))
+    await bench.until(store.reached.is_set)
+
+    await bench.stub.Release(stage_pb2.ReleaseRequest(refs=answer.outputs))
+    store.gate.set()
+
+    assert isinstance(await exporting, errors.TensorUnavailableError)
+    assert bench.used_bytes == 0
+
+
 async def test_a_client_that_goes_away_during_the_put_leaves_no_tensor(serve: "Serve") -> None:
     store = GatedStore("put")
     bench = await serve(FakeRunner(Stage.ENCODE), network=store)

@@ -6,8 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tridentserve.domain.ids import ContentDigest, SegmentId
+from tridentserve.domain.shapes import Shape
+from tridentserve.domain.stages import Stage
+from tridentserve.domain.work import Generation, WorkKey
 from tridentserve.errors import UnavailableError
+from tridentserve.stage.batching import BatchKey
 from tridentserve.stage.engine import Engine
+from tridentserve.stage.jobs import Job, Progress
 
 
 class Clock:
@@ -20,6 +26,24 @@ class Clock:
     def __call__(self) -> float:
         """The time."""
         return self.now
+
+
+def job() -> Job:
+    """A job of no consequence."""
+    shape = Shape(height=64, width=64)
+    work = WorkKey(digest=ContentDigest("d"), shape=shape, guidance=5.0)
+    generation = Generation(
+        prompt="",
+        negative_prompt="",
+        shape=shape,
+        steps=4,
+        guidance=5.0,
+        seed=0,
+        count=1,
+        output_format="",
+    )
+    key = BatchKey(stage=Stage.DIFFUSE, work=work, steps=4)
+    return Job(segment=SegmentId("s"), key=key, generation=generation)
 
 
 @pytest.fixture
@@ -77,6 +101,27 @@ async def test_a_silent_call_becomes_a_problem_and_a_step_ends_it(
     go.set()
     await call
     assert engine.problem() is None
+
+
+async def test_every_step_that_a_runner_reports_is_a_proof_of_life(
+    engine: Engine, clock: Clock
+) -> None:
+    started, go = threading.Event(), threading.Event()
+    progress = Progress((job(),), engine, clock)
+
+    def work() -> None:
+        started.set()
+        assert go.wait(20)
+
+    call = asyncio.create_task(engine.call(work))
+    await asyncio.to_thread(started.wait, 20)
+    clock.now = 10.1
+    assert engine.problem() is not None
+    progress(1, 4)
+    assert engine.problem() is None
+
+    go.set()
+    await call
 
 
 async def test_an_idle_engine_is_no_problem_however_long(engine: Engine, clock: Clock) -> None:

@@ -3,16 +3,18 @@
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tridentserve.domain.ids import ContentDigest
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.errors import StageFailedError
 from tridentserve.stage import loading
-from tridentserve.stage.fakes import FakeRunner
+from tridentserve.stage.fakes import FAKE_MODEL, FakeRunner
 from tridentserve.stage.loading import ModelError, load
 from tridentserve.stage.settings import StageSettings
 from tridentserve.stage.synthetic import SyntheticRunner
@@ -45,16 +47,16 @@ def uninstalled(settings: StageSettings) -> FakeRunner:
 
 @pytest.fixture
 def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Replace what is registered for decode."""
+    """Replace what is registered."""
 
-    def replace(*functions: Callable[[StageSettings], FakeRunner]) -> None:
+    def use(*functions: Callable[[StageSettings], FakeRunner]) -> None:
         def found(*, group: str, name: str) -> tuple[EntryPoint, ...]:
-            assert (group, name) == ("tridentserve.runners", "decode")
+            assert group == "tridentserve.runners"
             return tuple(_Registered(name, function, group) for function in functions)
 
         monkeypatch.setattr(loading, "entry_points", found)
 
-    return replace
+    return use
 
 
 class _Registered(EntryPoint):
@@ -159,3 +161,19 @@ def test_a_file_in_the_folders_place_is_no_folder(
 
     with pytest.raises(ModelError, match="does not exist"):
         load(make_settings("decode", model_dir=tmp_path / "model"), SLEEP)
+
+
+def test_a_model_that_changes_while_it_is_loaded_is_refused(
+    tmp_path: Path, make_settings: "MakeSettings", register: Callable[..., None]
+) -> None:
+    digests = iter(("before", "after"))
+
+    def changing(settings: StageSettings) -> FakeRunner:
+        model = replace(FAKE_MODEL, digest=ContentDigest(next(digests)))
+        return FakeRunner(Stage.DECODE, model=model)
+
+    register(changing)
+    (tmp_path / "model_index.json").write_text("{}")
+
+    with pytest.raises(ModelError, match="changed while it was loaded"):
+        load(make_settings("encode,decode", model_dir=tmp_path), SLEEP)
