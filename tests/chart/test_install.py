@@ -97,12 +97,12 @@ def operator_environment(cluster: LocalCluster, namespace: str, name: str) -> di
     return {entry["name"]: entry.get("value", "") for entry in container["env"]}
 
 
-def pipeline(name: str) -> dict[str, Any]:
+def pipeline(name: str, *, suspend: bool = True) -> dict[str, Any]:
     return {
         "apiVersion": "tridentserve.io/v1alpha1",
         "kind": "DiffusionPipeline",
         "metadata": {"name": name},
-        "spec": {"model": {"uri": "pvc://models/none"}, "suspend": True},
+        "spec": {"model": {"uri": "pvc://models/none"}, "suspend": suspend},
     }
 
 
@@ -143,6 +143,50 @@ def test_it_is_installed_upgraded_uninstalled_and_installed_under_another_name(
     helm("uninstall", second, *where, "--wait")
     helm("uninstall", f"{second}-crds", *where)
     assert owned(local_cluster, second) == []
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("definitions")
+def test_the_rights_are_enough_from_the_first_look_to_the_last(
+    helm: Helm, local_cluster: LocalCluster, namespace: str
+) -> None:
+    release = f"enough-{namespace}"
+    where = ("--namespace", namespace)
+    watched = ("--set", f"watchNamespaces={{{namespace}}}")
+    helm(
+        "install", f"{release}-crds", str(CHARTS / "tridentserve-crds"), *where, "--take-ownership"
+    )
+    helm("install", release, str(CHARTS / "tridentserve"), *where, *watched, "--wait")
+
+    def stages() -> set[str]:
+        found = get(local_cluster, namespace, "deployments")["items"]
+        labels = (body["metadata"]["labels"] for body in found)
+        return {each["app.kubernetes.io/component"] for each in labels}
+
+    apply(local_cluster, pipeline("job", suspend=False), namespace=namespace)
+    try:
+        eventually(lambda: stages() >= {"router", "encode", "diffuse", "decode"}, what="every part")
+        eventually(
+            lambda: get(local_cluster, namespace, "dp", "job").get("status", {}).get("conditions"),
+            what="the status",
+        )
+        eventually(lambda: notes_about(local_cluster, namespace, "job"), what="an event")
+        # Pods wait for a claim that is not there, so workers go without having run.
+        apply(local_cluster, pipeline("job", suspend=True), namespace=namespace)
+        eventually(lambda: not stages() & {"encode", "diffuse", "decode"}, what="no workers")
+        local_cluster.kubectl("-n", namespace, "delete", "dp", "job", "--wait")
+        eventually(lambda: stages() == {"operator"}, what="nothing left")
+        log = local_cluster.kubectl("-n", namespace, "logs", f"deploy/{release}-tridentserve")
+        assert "forbidden" not in log.lower()
+    finally:
+        helm("uninstall", release, *where, "--wait")
+        helm("uninstall", f"{release}-crds", *where)
+
+
+def notes_about(cluster: LocalCluster, namespace: str, name: str) -> list[str]:
+    """Notes of the events about a pipeline."""
+    events = get(cluster, namespace, "events.events.k8s.io")["items"]
+    return [event["note"] for event in events if event["regarding"]["name"] == name]
 
 
 def router_roles(cluster: LocalCluster, namespace: str, name: str) -> list[str]:

@@ -12,7 +12,7 @@ ROUTER_ROLE = "ts-tridentserve-router"
 
 # (API group, resource, name): verbs. Who adds a line here says in `templates/rbac.yaml` why.
 OPERATOR = {
-    ("tridentserve.io", "diffusionpipelines", ""): {"get", "list", "watch"},
+    ("tridentserve.io", "diffusionpipelines", ""): {"list", "watch"},
     ("tridentserve.io", "diffusionpipelines/status", ""): {"patch"},
     ("apps", "deployments", ""): {"list", "watch", "create", "patch", "delete"},
     ("", "pods", ""): {"list", "watch", "patch"},
