@@ -62,6 +62,10 @@ class Flux:
         if stage is Stage.DIFFUSE:
             pipeline.vae_scale_factor = folder.vae_scale()
 
+    def embeddings(self, guidance: float) -> frozenset[str]:
+        """Of the prompt, whatever the guidance."""
+        return frozenset({"prompt_embeds", "pooled_prompt_embeds"})
+
     def encode(self, pipeline: Any, generations: Sequence[Generation]) -> "dict[str, Tensor]":
         """Embeddings of the prompts; positions of the words are zeros, made where they are used."""
         prompt, pooled, _ = pipeline.encode_prompt(

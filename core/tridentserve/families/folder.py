@@ -42,6 +42,21 @@ class ModelFolder:
             f"{component}/config.json", "is missing; copy the model folder as a whole"
         )
 
+    def check_files(self, component: str) -> None:
+        """Refuse a component whose files are not there, before a library says so in its own way.
+
+        Raises:
+            InvalidFieldError: no folder, or a model without weights as safetensors.
+        """
+        folder = self.path / component
+        if not folder.is_dir():
+            raise InvalidFieldError(component, "is missing; copy the model folder as a whole")
+        if (folder / "config.json").is_file() and not any(folder.glob("*.safetensors")):
+            raise InvalidFieldError(
+                component,
+                "has no safetensors file; other formats of weights can run code and are not read",
+            )
+
     def integer(self, component: str, key: str) -> int:
         """A positive whole number of a component's configuration.
 

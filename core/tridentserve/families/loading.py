@@ -69,6 +69,11 @@ def load_pipeline(family: Family, folder: ModelFolder, stage: Stage, options: Lo
         raise InvalidFieldError(
             f"{INDEX}: {min(lacking)}", f"this model has none, but {stage} needs it"
         )
+    for name in kept:
+        folder.check_files(name)
+    known = {name for of_stage in family.components.values() for name in of_stage}
+    # Those too that the index does not mention: the pipeline takes no silence for None.
+    others = sorted((known | set(folder.components)) - set(kept))
     libraries.tame()
     import diffusers
     import torch
@@ -76,12 +81,12 @@ def load_pipeline(family: Family, folder: ModelFolder, stage: Stage, options: Lo
     # The concrete class: the generic one loads some components that it was told to leave out.
     pipeline = getattr(diffusers, family.class_name).from_pretrained(
         str(folder.path),
-        **{name: None for name in folder.components if name not in kept},
+        **dict.fromkeys(others),
         dtype=getattr(torch, options.dtype),
         use_safetensors=True,
         local_files_only=True,
     )
-    for name in folder.components:
+    for name in (*kept, *others):
         loaded = getattr(pipeline, name, None) is not None
         if loaded != (name in kept):
             raise InvalidFieldError(

@@ -11,7 +11,7 @@ so it is the picture that a request of its own would have got with that seed, bu
 in which a batch differs from single runs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,7 @@ class Part:
         counts = [generation.count for generation in generations]
         if len({(g.shape, g.steps, g.guidance) for g in generations}) > 1:
             raise StageFailedError("a batch was given different shapes, steps or guidance")
+        _require(inputs, self._family.embeddings(first.guidance))
 
         def on_step(_: Any, step: int, __: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             progress(step + 1, first.steps)
@@ -138,8 +139,7 @@ class Part:
         import torch
 
         self._check(generations)
-        if any(set(given) != {LATENTS} for given in inputs):
-            raise StageFailedError(f"decode was given something else than {LATENTS}")
+        _require(inputs, {LATENTS})
         latents = self._join(inputs, [1] * len(inputs))[LATENTS]
         if latents.shape[0] != sum(generation.count for generation in generations):
             raise StageFailedError(f"{latents.shape[0]} latents came for another number of images")
@@ -160,8 +160,6 @@ class Part:
         """Rows of all requests under each name, each request's as often as told."""
         import torch
 
-        if any(set(given) != set(inputs[0]) for given in inputs):
-            raise StageFailedError("requests of one batch were given different tensors")
         return {
             name: torch.cat(
                 [
@@ -192,6 +190,12 @@ def check(family: Family, folder: ModelFolder, info: ModelInfo, generation: Gene
         raise InvalidFieldError("negative_prompt", f"{family.name} has none; leave it out")
     pictures.check_format(generation.output_format)
     family.check(folder, generation)
+
+
+def _require(inputs: Sequence[Mapping[str, Tensor]], names: Set[str]) -> None:
+    for given in inputs:
+        if set(given) != names:
+            raise StageFailedError(f"{sorted(given)} came in, where {sorted(names)} are needed")
 
 
 def _generators(generations: Sequence[Generation]) -> "list[torch.Generator]":

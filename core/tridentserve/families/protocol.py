@@ -95,8 +95,12 @@ class Family(Protocol):
         """Hand in what the pipeline would have read from components that were left out."""
         ...
 
+    def embeddings(self, guidance: float) -> frozenset[str]:
+        """Names of what encode hands off for a request of that guidance."""
+        ...
+
     def encode(self, pipeline: Any, generations: Sequence[Generation]) -> "dict[str, Tensor]":
-        """Embeddings by the names that diffuse takes them under, one row a generation."""
+        """Those embeddings, named as the pipeline's call names them, one row a generation."""
         ...
 
     def diffuse(self, pipeline: Any, embeddings: "dict[str, Tensor]", draws: Draws) -> "Tensor":

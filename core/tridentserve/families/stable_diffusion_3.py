@@ -69,6 +69,13 @@ class StableDiffusion3:
         if stage is Stage.DIFFUSE:
             pipeline.vae_scale_factor = folder.vae_scale()
 
+    def embeddings(self, guidance: float) -> frozenset[str]:
+        """Of the prompt; of the negative one too where guidance needs it."""
+        names = {"prompt_embeds", "pooled_prompt_embeds"}
+        if guidance > 1:
+            names |= {"negative_prompt_embeds", "negative_pooled_prompt_embeds"}
+        return frozenset(names)
+
     def encode(self, pipeline: Any, generations: Sequence[Generation]) -> "dict[str, Tensor]":
         """Embeddings of the prompts, and of the negative ones where guidance needs them."""
         guided = generations[0].guidance > 1
