@@ -1,8 +1,10 @@
 """Requests from end to end through real gRPC: what callers see, and what is left behind."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import grpc
 import pytest
@@ -114,7 +116,9 @@ async def test_bad_requests_are_refused_with_status_and_field(town: Town) -> Non
     town.edit(limits=LIMITS)
     await town.chain()
     await until(lambda: town.router.core.pipeline.spec.limits == LIMITS)
-    send = town.channel.unary_stream("/tridentserve.rpc.v1.GenerationService/Generate")
+    send: Callable[..., Any] = town.channel.unary_stream(
+        "/tridentserve.rpc.v1.GenerationService/Generate"
+    )
     for bad in BAD_REQUESTS:
         with pytest.raises(aio.AioRpcError) as caught:
             [event async for event in send(bad.data)]
