@@ -93,7 +93,7 @@ def bound(
         previous: the plan in force; None where there is none.
         memory: of the last look; `NO_MEMORY` at first.
         load: what `wanted` was made from.
-        now: Unix time.
+        now: in Unix time.
     """
     if spec.suspend:
         reason = Reason(code="Suspended", message="spec.suspend is true: no workers")
@@ -105,8 +105,7 @@ def bound(
         _decide(spec, stage, wanted, previous, memory.of(stage.stage), known, now)
         for stage in spec.stages
     ]
-    decisions = _exchange(spec, decisions, now)
-    decisions, cut = _cut_growth(spec, decisions)
+    decisions, cut = _cut_growth(spec, _exchange(spec, decisions, now))
     plan = PlacementPlan(
         pools=tuple(_pool(decision) for decision in decisions),
         reasons=(

@@ -96,12 +96,11 @@ def next_steps(
         revision: of the spec as it is now; pools of any other are on their way out.
         room: bounds what may be added.
         memory: of the last call; `NO_MEMORY` at first.
-        now: Unix time.
+        now: in Unix time.
         patience: deadlines.
 
     Returns:
-        The steps, none where observed and target agree, and the memory for the next call. What
-        expired is in `memory.infeasible`.
+        The steps, none where all is as it should be, and the memory, with what is infeasible.
     """
     rollout = Rollout(observed, target, revision, room)
     if not rollout.wants:
@@ -114,8 +113,7 @@ def next_steps(
     if not _bring_back(rollout, attempts, now):
         refused += _grow(rollout, attempts, now, patience)
     infeasible |= {one.label: one for one in refused}
-    steps = rollout.steps()
-    steps += rollout.removals(_removable(rollout))
+    steps = rollout.steps() + rollout.removals(_removable(rollout))
     wait = _wait(rollout, attempts, now, patience)
     remembered = tuple(one for one in attempts.values() if one is not None)
     return (

@@ -27,17 +27,18 @@ def start_in_order(
 ) -> list[Action]:
     """Start what can start, smallest priority first; each `Reserve` comes before its `Start`."""
     floor = Floor(state)
-    queue = [
-        (priority(journey), journey.demand.id, journey)
+    queues = {
+        stage: [(priority(one), one.demand.id, one) for one in state.waiting(stage)]
         for stage in STAGES
         if floor.open(stage)
-        for journey in state.waiting(stage)
-    ]
-    heapq.heapify(queue)
+    }
+    for queue in queues.values():
+        heapq.heapify(queue)
     actions: list[Action] = []
     hopeless: set[object] = set()
-    while queue and floor.slots:
-        _, _, journey = heapq.heappop(queue)
+    while queues := {stage: queue for stage, queue in queues.items() if queue}:
+        stage = min(queues, key=lambda one: queues[one][0][:2])
+        _, _, journey = heapq.heappop(queues[stage])
         kind = _kind(journey)
         if kind in hopeless:
             continue
@@ -46,19 +47,24 @@ def start_in_order(
             hopeless.add(kind)  # nothing becomes free within a decision
             continue
         floor.take(worker, journey)
-        consumer = floor.consumer(journey, worker)
-        following = journey.stage.next
-        if consumer is not None and following is not None:
-            actions.append(
-                Reserve(
-                    request=journey.demand.id,
-                    stage=following,
-                    worker=consumer.id,
-                    reason=f"{name}: {following} on {consumer.id} would read from {worker.id}",
-                )
-            )
-        actions.append(Start(segment=_segment(journey, worker), reason=_reason(journey, name)))
+        actions += _actions(floor, journey, worker, name)
+        queues = {stage: queue for stage, queue in queues.items() if floor.open(stage)}
     return actions
+
+
+def _actions(floor: Floor, journey: Journey, worker: Worker, name: str) -> list[Action]:
+    """A start, after the reservation of who is to read what it makes."""
+    start = Start(segment=_segment(journey, worker), reason=_reason(journey, name))
+    consumer, following = floor.consumer(journey, worker), journey.stage.next
+    if consumer is None or following is None:
+        return [start]
+    reserve = Reserve(
+        request=journey.demand.id,
+        stage=following,
+        worker=consumer.id,
+        reason=f"{name}: {following} on {consumer.id} would read from {worker.id}",
+    )
+    return [reserve, start]
 
 
 def _kind(journey: Journey) -> object:

@@ -105,12 +105,6 @@ class Floor:
             for worker in state.workers.values()
             if not worker.draining and not state.running(worker.id)
         }
-        self._slots = sum(place.slots for place in self._places.values())
-
-    @property
-    def slots(self) -> int:
-        """Slots that are left on all workers together."""
-        return self._slots
 
     def open(self, stage: Stage) -> bool:
         """Whether any worker of a stage has a slot left."""
@@ -139,7 +133,6 @@ class Floor:
         """Use a slot of a worker, and its devices."""
         place = self._places[worker.id]
         place.slots -= 1
-        self._slots -= 1
         place.key = _key(journey)
         for device in worker.devices[: strategy_of(worker).degree]:
             self._taken[device] = worker.id
