@@ -15,7 +15,14 @@ from tridentserve.errors import InvalidFieldError, NotFoundError
 from tridentserve.manifest.base import API_VERSION, KIND
 from tridentserve.manifest.status import Status
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
-from tridentserve.planner.pools import MarkDraining, PoolKey, RemovePool, SetReplicas, Step
+from tridentserve.planner.pools import (
+    MarkDraining,
+    PoolKey,
+    RemovePool,
+    SetReplicas,
+    Step,
+    UnmarkDraining,
+)
 from tridentserve_operator.kube import Api, Object
 from tridentserve_operator.observe import Observation, pool_key, victims
 from tridentserve_operator.render import router, worker
@@ -133,7 +140,7 @@ class Applier:
                     case SetReplicas(pool=key, replicas=replicas):
                         scaled.add(key)
                         await self._scale(pipeline, rendered, key, replicas, observed, written, now)
-                    case MarkDraining(pool=key, pods=pods):
+                    case MarkDraining(pool=key, pods=pods) | UnmarkDraining(pool=key, pods=pods):
                         await self._mark(pipeline, observed.pods_of(key), pods)
                     case RemovePool(pool=key):
                         await self._remove(pipeline, observed.deployment(key))

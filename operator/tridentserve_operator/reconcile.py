@@ -17,7 +17,7 @@ from tridentserve.domain.stages import Stage
 from tridentserve.errors import InvalidFieldError, NotFoundError, TemporaryError
 from tridentserve.manifest.status import Status
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline, parse_served
-from tridentserve.planner.pools import MarkDraining, Patience, SetReplicas
+from tridentserve.planner.pools import MarkDraining, Patience, SetReplicas, UnmarkDraining
 from tridentserve.telemetry.metrics import OperatorMetrics
 from tridentserve_operator import apply, events, prometheus
 from tridentserve_operator.apply import Applier, Rendered, Written
@@ -211,7 +211,7 @@ class Reconciler:
     ) -> None:
         name, plan = pipeline.name, decision.plan
         for step in decision.steps:
-            if isinstance(step, SetReplicas | MarkDraining):
+            if isinstance(step, SetReplicas | MarkDraining | UnmarkDraining):
                 log.info(
                     "step",
                     extra={
