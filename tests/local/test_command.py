@@ -118,6 +118,37 @@ def test_down_cleans_up_what_a_crash_left(person: Person) -> None:
     assert not folders.memory.exists()
 
 
+@pytest.mark.cluster
+def test_a_cluster_can_be_ended_while_it_is_being_started(person: Person) -> None:
+    up = [sys.executable, "-m", "tridentserve.cli", "local", "up"]
+    with subprocess.Popen(
+        up, env=person.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/"
+    ) as starting:
+        eventually(person.folders().control.exists, what="the control socket")
+
+        assert person.types("down") == (0, "The cluster 'default' is gone.\n")
+
+        starting.communicate(timeout=60)
+    assert starting.returncode == 1
+    assert not person.folders().state.exists()
+    assert not person.folders().memory.exists()
+
+
+@pytest.mark.cluster
+def test_a_cluster_in_the_foreground_ends_with_ctrl_c(person: Person) -> None:
+    up = [sys.executable, "-m", "tridentserve.cli", "local", "up", "--foreground"]
+    with subprocess.Popen(up, env=person.environment, stdout=subprocess.PIPE, text=True) as shown:
+        assert shown.stdout is not None
+        assert any("Ctrl-C" in line for line in shown.stdout)
+        pid = person.status()["pid"]
+
+        shown.send_signal(signal.SIGINT)
+
+        assert shown.wait(60) == 0
+    assert is_zombie(pid)
+    assert not person.folders().state.exists()
+
+
 def test_down_without_a_cluster_is_no_error(person: Person) -> None:
     assert person.types("down") == (0, "No cluster 'default' runs.\n")
 

@@ -13,10 +13,12 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -25,6 +27,7 @@ from tridentserve.errors import TemporaryError, UnavailableError
 
 from .asking import ask
 from .folders import Folders
+from .processes import descendants
 from .settings import ClusterSettings
 from .toolchain import tools
 from .wire import Json
@@ -138,9 +141,12 @@ class LocalCluster:
             process.stdin.close()  # the end of stdin is what it stops at
         try:
             process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            for pid in descendants(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.wait(_STOP_S)  # the reaper, which has nothing left to wait for
         finally:
-            process.kill()
-            process.wait()
             self._folders.remove()
 
     @property

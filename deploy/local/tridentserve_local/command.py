@@ -68,8 +68,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _up(args: argparse.Namespace, folders: Folders) -> int:
     if runs(folders):
-        print(f"The cluster {args.name!r} runs already.")
-        _print(_describe(folders))
+        description = _describe(folders)
+        verb = "runs" if description["ready"] else "is being started"
+        print(f"The cluster {args.name!r} {verb} already.")
+        _print(description)
         return 0
     settings = ClusterSettings(
         nodes=args.nodes,
@@ -129,11 +131,12 @@ def _down(name: str, folders: Folders) -> int:
 
 
 def _describe(folders: Folders) -> Json:
-    """What a running cluster says of itself; one that is starting has not much to say yet."""
+    """What a running cluster says of itself."""
     try:
         return ask(folders.control, "GET", "/status")
     except UnavailableError:
-        raise UnavailableError("the cluster is starting or stopping; ask again") from None
+        # Between the lock and the socket, or the other way round.
+        raise UnavailableError("the cluster has just begun or is about to end; ask again") from None
 
 
 def _progress(what: str, seconds: float) -> None:

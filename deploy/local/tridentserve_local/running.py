@@ -43,6 +43,7 @@ async def _run(
     control = ControlServer(supervisor)
     _stop_on_signals(supervisor, with_stdin=with_stdin)
     stopped = asyncio.ensure_future(supervisor.stopping.wait())
+    await control.start(folders.control)
     began = time.monotonic()
     starting = asyncio.ensure_future(
         supervisor.start(lambda what: say({"up": what, "seconds": time.monotonic() - began}))
@@ -52,10 +53,9 @@ async def _run(
         if not starting.done():
             return 0
         _raise_first(starting)
-        await control.start(folders.control)
         description = supervisor.describe()
         folders.description.write_text(json.dumps(description))
-        say({"ready": True, **description})
+        say(description)
         _close_stdout()
         fault = asyncio.ensure_future(supervisor.wait_for_fault())
         await asyncio.wait({fault, stopped}, return_when="FIRST_COMPLETED")

@@ -53,6 +53,7 @@ class Supervisor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._discovery = Discovery()
         self._began = time.time()
+        self._ready = False
 
     async def start(self, step: Step) -> None:
         """Brings everything up.
@@ -66,6 +67,7 @@ class Supervisor:
             group.create_task(self._start_redis(step))
             group.create_task(self._start_prometheus(step))
             group.create_task(self._start_cluster(step))
+        self._ready = True
 
     async def stop(self) -> None:
         """Ends everything at once; pods are killed, since their cluster ends with them."""
@@ -85,6 +87,7 @@ class Supervisor:
     def describe(self) -> Json:
         """What runs, for `status` and for whoever holds a `LocalCluster`."""
         return {
+            "ready": self._ready,
             "pid": os.getpid(),
             "since": self._began,
             "kubeconfig": str(self._folders.kubeconfig),
