@@ -24,7 +24,7 @@ from tridentserve.planner.pools import (
     UnmarkDraining,
 )
 from tridentserve_operator.kube import Api, Object
-from tridentserve_operator.observe import Observation, pool_key, victims
+from tridentserve_operator.observe import Observation, pool_key, spared, victims
 from tridentserve_operator.render import router, worker
 from tridentserve_operator.render.labels import rendered_hash
 from tridentserve_operator.settings import Settings
@@ -140,8 +140,12 @@ class Applier:
                     case SetReplicas(pool=key, replicas=replicas):
                         scaled.add(key)
                         await self._scale(pipeline, rendered, key, replicas, observed, written, now)
-                    case MarkDraining(pool=key, pods=pods) | UnmarkDraining(pool=key, pods=pods):
-                        await self._mark(pipeline, observed.pods_of(key), pods)
+                    case MarkDraining(pool=key, pods=pods):
+                        for pod in victims(observed.pods_of(key), pods):
+                            await self._label(pipeline, pod, "true", _LOWEST_COST)
+                    case UnmarkDraining(pool=key, pods=pods):
+                        for pod in spared(observed.pods_of(key), pods):
+                            await self._label(pipeline, pod, None, None)
                     case RemovePool(pool=key):
                         await self._remove(pipeline, observed.deployment(key))
                     case _:
@@ -202,15 +206,6 @@ class Applier:
         if view is not None and not view.deleting:
             patch = {"metadata": {"uid": view.uid}, "spec": {"replicas": replicas}}
             await self._merge(pipeline, "Deployment", view.name, patch)
-
-    async def _mark(
-        self, pipeline: DiffusionPipeline, pods: tuple[PodView, ...], wanted: int
-    ) -> None:
-        chosen, spared = victims(pods, wanted)
-        for pod in chosen:
-            await self._label(pipeline, pod, "true", _LOWEST_COST)
-        for pod in spared:
-            await self._label(pipeline, pod, None, None)
 
     async def _label(
         self, pipeline: DiffusionPipeline, pod: PodView, label: str | None, cost: str | None

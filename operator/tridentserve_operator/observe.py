@@ -22,11 +22,8 @@ class Observation:
     router: DeploymentView | None = None
     pods: tuple[PodView, ...] = ()
     """Of pools and router, by name; those that ended for good are left out."""
-
-    @property
-    def pools(self) -> tuple[PoolState, ...]:
-        """Every pool that has a Deployment or pods, whatever its revision."""
-        return pool_states(self.deployments, self.pods)
+    pools: tuple[PoolState, ...] = ()
+    """Every pool that has a Deployment or pods, whatever its revision."""
 
     def deployment(self, key: PoolKey) -> DeploymentView | None:
         """The Deployment of a pool."""
@@ -61,10 +58,13 @@ def observation(
     own = sorted(
         (one for one in deployments if one.owner_uid == owner_uid), key=lambda one: one.name
     )
+    pooled = tuple(one for one in own if one.pool is not None)
+    there = tuple(sorted((pod for pod in pods if not pod.finished), key=lambda pod: pod.name))
     return Observation(
-        deployments=tuple(one for one in own if one.pool is not None),
+        deployments=pooled,
         router=next((one for one in own if one.pool is None), None),
-        pods=tuple(sorted((pod for pod in pods if not pod.finished), key=lambda pod: pod.name)),
+        pods=there,
+        pools=pool_states(pooled, there),
     )
 
 
@@ -103,20 +103,22 @@ def _state(pod: PodView) -> str:
     return "routable" if pod.ready else "starting"
 
 
-def victims(
-    pods: Iterable[PodView], wanted: int
-) -> tuple[tuple[PodView, ...], tuple[PodView, ...]]:
-    """Which pods of a pool to label as draining and which labels to take off.
+def victims(pods: Iterable[PodView], wanted: int) -> tuple[PodView, ...]:
+    """Which pods of a pool to label as draining, so that at least `wanted` carry the label.
 
-    Exactly `wanted` carry the label afterwards: those that do already, then those that are not
-    ready, then the youngest. The order is total, so asking twice names the same pods.
+    Those that carry it already count; then come those that are not ready, then the youngest.
     """
-    candidates = sorted(
+    return tuple(pod for pod in _in_order_of_leaving(pods)[:wanted] if not pod.draining)
+
+
+def spared(pods: Iterable[PodView], wanted: int) -> tuple[PodView, ...]:
+    """Which pods of a pool to take the label off, so that at most `wanted` carry it."""
+    return tuple(pod for pod in _in_order_of_leaving(pods)[wanted:] if pod.draining)
+
+
+def _in_order_of_leaving(pods: Iterable[PodView]) -> list[PodView]:
+    # A total order: asking twice, of a view that is a little behind, names the same pods.
+    return sorted(
         (pod for pod in pods if not pod.deleting),
         key=lambda pod: (not pod.draining, pod.ready, -pod.created_s, pod.name),
-    )
-    chosen, spared = candidates[:wanted], candidates[wanted:]
-    return (
-        tuple(pod for pod in chosen if not pod.draining),
-        tuple(pod for pod in spared if pod.draining),
     )
