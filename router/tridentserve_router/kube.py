@@ -9,7 +9,8 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlencode
 
@@ -29,7 +30,7 @@ _config: Any = config  # the client's loaders carry no types
 _WATCH_S = 240
 """Length of one watch. Each begins with fresh credentials, whose files live for an hour or so."""
 _LIST_TIMEOUT_S = 10.0
-_PAUSE_S = 1.0
+_PAUSE_S = 0.5
 _LONGEST_LINE = 16 * 1024 * 1024
 
 
@@ -65,17 +66,19 @@ async def follow(path: str, query: Mapping[str, str]) -> AsyncIterator[Mapping[s
     """
     while True:
         try:
-            async with await connect() as client:
-                async for picture in _once(client, path, query):
+            async with await connect() as client, aclosing(_once(client, path, query)) as pictures:
+                async for picture in pictures:
                     yield picture
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, UnavailableError) as error:
             _log.warning("watch ended", extra={"path": path, "problem": str(error)})
-            await asyncio.sleep(_PAUSE_S)
+        # Also after a watch that ended in order: a server that ends each at once must not be asked
+        # a thousand times a second.
+        await asyncio.sleep(_PAUSE_S)
 
 
 async def _once(
     client: ApiClient, path: str, query: Mapping[str, str]
-) -> AsyncIterator[Mapping[str, Object]]:
+) -> AsyncGenerator[Mapping[str, Object], None]:
     listed = await _get(client, path, query)
     picture: dict[str, Object] = {item["metadata"]["name"]: item for item in listed["items"]}
     yield dict(picture)
@@ -86,18 +89,19 @@ async def _once(
         "resourceVersion": listed["metadata"]["resourceVersion"],
         "timeoutSeconds": str(_WATCH_S),
     }
-    async for event in _lines(client, path, watch):
-        found = event["object"]
-        match event["type"]:
-            case "ADDED" | "MODIFIED":
-                picture[found["metadata"]["name"]] = found
-            case "DELETED":
-                picture.pop(found["metadata"]["name"], None)
-            case "BOOKMARK":
-                continue
-            case _:  # ERROR: the version is too old; a new list is needed
-                return
-        yield dict(picture)
+    async with aclosing(_lines(client, path, watch)) as events:
+        async for event in events:
+            found = event["object"]
+            match event["type"]:
+                case "ADDED" | "MODIFIED":
+                    picture[found["metadata"]["name"]] = found
+                case "DELETED":
+                    picture.pop(found["metadata"]["name"], None)
+                case "BOOKMARK":
+                    continue
+                case _:  # ERROR: the version is too old; a new list is needed
+                    return
+            yield dict(picture)
 
 
 async def _request(
@@ -113,6 +117,7 @@ async def _request(
     response: aiohttp.ClientResponse = answer.response
     if response.status >= 300:
         body = await response.text()
+        response.close()
         raise UnavailableError(f"the API server answers {response.status}: {body[:200]}")
     return response
 
@@ -124,17 +129,22 @@ async def _get(client: ApiClient, path: str, query: Mapping[str, str]) -> Object
     return answer
 
 
-async def _lines(client: ApiClient, path: str, query: Mapping[str, str]) -> AsyncIterator[Object]:
+async def _lines(
+    client: ApiClient, path: str, query: Mapping[str, str]
+) -> AsyncGenerator[Object, None]:
     # Bounded by the server's own timeout plus a margin, so that a server that vanished without a
     # word is noticed in the end.
     timeout = aiohttp.ClientTimeout(total=_WATCH_S + 30.0, sock_connect=_LIST_TIMEOUT_S)
     response = await _request(client, path, query, timeout)
-    rest = b""
-    async for chunk in response.content.iter_any():
-        # Not readline(), whose limit of 64 KiB a pod with a long status exceeds.
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield json.loads(line)
-        if len(rest) > _LONGEST_LINE:
-            raise ValueError("the API server sends a line without an end")
+    try:
+        rest = b""
+        async for chunk in response.content.iter_any():
+            # Not readline(), whose limit of 64 KiB a pod with a long status exceeds.
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield json.loads(line)
+            if len(rest) > _LONGEST_LINE:
+                raise ValueError("the API server sends a line without an end")
+    finally:
+        response.close()
