@@ -112,14 +112,15 @@ class MapList:
 Percent = Annotated[int, Field(ge=1, le=100)]
 """A share of one unit, never 0."""
 
-Name = Annotated[
-    str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-]
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=rf"^{_LABEL}$")]
 """A DNS label."""
 
-ObjectName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")
-]
+SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+"""What names of Kubernetes objects look like."""
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^{SUBDOMAIN}$")]
 """Name of a Kubernetes object: a DNS subdomain."""
 
 PATH_SEGMENT = r"\.?[A-Za-z0-9_][A-Za-z0-9_.+@=~-]*"

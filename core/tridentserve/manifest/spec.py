@@ -8,13 +8,12 @@ from pydantic import Field
 from tridentserve.domain.ids import PipelineName
 from tridentserve.domain.pipeline import Limits as DomainLimits
 from tridentserve.domain.pipeline import PipelineSpec
-from tridentserve.manifest.base import PATH_SEGMENT, ApiObject, Rule
+from tridentserve.manifest.base import PATH_SEGMENT, SUBDOMAIN, ApiObject, Rule
 from tridentserve.manifest.model import ClaimPath, FilePath, model_location
 from tridentserve.manifest.scaling import Autoscaling
 from tridentserve.manifest.stages import Stages
 
-_CLAIM = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
-_URI = rf"^(pvc://{_CLAIM}(/{PATH_SEGMENT})*|file://(/{PATH_SEGMENT})+)$"
+_URI = rf"^(pvc://{SUBDOMAIN}(/{PATH_SEGMENT})*|file://(/{PATH_SEGMENT})+)$"
 
 
 class Dtype(StrEnum):

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from tridentserve.domain.ids import PipelineName
 from tridentserve.errors import InvalidFieldError
-from tridentserve.manifest.base import ApiObject, Rule
+from tridentserve.manifest.base import ApiObject, ObjectName, Rule
 from tridentserve.manifest.spec import Spec
 from tridentserve.manifest.status import Condition, ConditionStatus, ConditionType, Status
 
@@ -35,7 +35,7 @@ class Metadata(ApiObject):
 
     model_config = ConfigDict(extra="ignore")
 
-    name: str = Field(min_length=1, max_length=253)
+    name: ObjectName
     namespace: str = Field(default="default", max_length=63)
     uid: str | None = None
     generation: int | None = None
