@@ -2,13 +2,19 @@
 
     python benchmarks/hops.py [--rounds 30]
 
-One process puts, another gets, through each store and for each size. The shared-memory hop is given
-in units of two memcpys of the same bytes, the Redis hop in units of a plain redis-py SET in one
-process and GET in the other. All are timed in turns, round by round, so that other load meets all
-alike; medians are compared, since ratios of minima flatter whoever was lucky.
+One process puts, another gets, for each size and in each of these ways:
+
+- `memcpy`: each copies as many bytes between blocks of its own, which is the unit of the shm hop;
+- `bare`: one copies into a mapping that both have, the other out of it, with nothing around it;
+- `shm` and `redis`: the stores;
+- `plain`: redis-py's SET and GET as they come, which is the unit of the Redis hop.
+
+All are timed in turns, round by round, so that other load meets all alike. Medians are compared,
+since ratios of minima flatter whoever was lucky.
 """
 
 import argparse
+import mmap
 import multiprocessing
 import os
 import socket
@@ -18,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -32,7 +39,8 @@ from tridentserve_local.toolchain import tools
 MIB = 1 << 20
 SIZES = (MIB // 2, 4 * MIB, 32 * MIB)
 WARM_UP = 5
-PLAIN_KEY = "plain"
+KEY = "plain"
+WAYS = ("memcpy", "bare", "shm", "plain", "redis")
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -51,57 +59,76 @@ def open_store(name: str, shm: Path, url: str) -> TensorStore:
     return RedisStore(url, prefix="benchmark", timeout_s=30)
 
 
+def copier(source: memoryview, target: memoryview) -> Callable[[], None]:
+    """Copies one block into the other, which is as long."""
+
+    def copy() -> None:
+        target[:] = source
+
+    copy()
+    return copy
+
+
+def block(size: int) -> memoryview:
+    """Warm memory of this process's own."""
+    return memoryview(bytearray(os.urandom(size)))
+
+
+def shared_block(shm: Path, size: int) -> memoryview:
+    """Memory that both processes have mapped."""
+    descriptor = os.open(shm / f"bare-{size}", os.O_RDWR | os.O_CREAT)
+    os.posix_fallocate(descriptor, 0, size)
+    mapping = mmap.mmap(descriptor, size)
+    os.close(descriptor)
+    return memoryview(mapping)
+
+
 def consume(pipe: Connection, shm: Path, url: str) -> None:
-    """The reading process: answers each reference with the seconds that reading took."""
+    """The reading process: answers (way, size, reference) with the seconds that reading took."""
+    copies = {size: copier(block(size), block(size)) for size in SIZES}
+    bare = {size: copier(shared_block(shm, size), block(size)) for size in SIZES}
     stores = {name: open_store(name, shm, url) for name in ("shm", "redis")}
     plain = redis.Redis.from_url(url)
-    while (ref := pipe.recv()) is not None:
-        if ref == PLAIN_KEY:
-            pipe.send(timed(lambda: plain.get(PLAIN_KEY)))
+    while (message := pipe.recv()) is not None:
+        way, size, ref = message
+        if way == "memcpy":
+            pipe.send(timed(copies[size]))
+        elif way == "bare":
+            pipe.send(timed(bare[size]))
+        elif way == "plain":
+            pipe.send(timed(partial(plain.get, KEY)))
         else:
-            pipe.send(timed(lambda ref=ref: stores[ref.store].get(ref)))  # type: ignore[misc]
+            pipe.send(timed(partial(stores[way].get, ref)))
     for store in stores.values():
         store.close()
 
 
-def hop(store: TensorStore, pipe: Connection, tensor: Tensor) -> tuple[float, float]:
-    """Seconds of one put here and one get there."""
-    refs: list[TensorRef] = []
-    put_s = timed(lambda: refs.append(store.put({"t": tensor}, ttl_s=60, now=time.time())))
-    pipe.send(refs[0])
-    get_s = pipe.recv()
-    store.delete(refs[0])
-    return put_s, get_s
-
-
-def plain_hop(client: redis.Redis, pipe: Connection, data: bytes) -> tuple[float, float]:
-    """Seconds of one SET here and one GET there."""
-    put_s = timed(lambda: client.set(PLAIN_KEY, data, ex=60))
-    pipe.send(PLAIN_KEY)
-    return put_s, pipe.recv()
-
-
 def measure(size: int, rounds: int, pipe: Connection, shm: Path, url: str) -> dict[str, float]:
-    """Median milliseconds of every part."""
-    data = os.urandom(size)
-    tensor = Tensor(dtype="uint8", shape=(size,), data=memoryview(data))
-    target = memoryview(bytearray(size))
-    samples: dict[str, list[float]] = {}
-
-    def copy() -> None:
-        target[:] = tensor.data
-
+    """Median milliseconds of putting and getting in every way."""
+    data = block(size)
+    tensors = {"t": Tensor(dtype="uint8", shape=(size,), data=data)}
     stores = {name: open_store(name, shm, url) for name in ("shm", "redis")}
     client = redis.Redis.from_url(url)
+    refs: dict[str, TensorRef] = {}
+
+    def put(name: str) -> None:
+        refs[name] = stores[name].put(tensors, ttl_s=60, now=time.time())
+
+    puts: dict[str, Callable[[], object]] = {
+        "memcpy": copier(data, block(size)),
+        "bare": copier(data, shared_block(shm, size)),
+        "plain": partial(client.set, KEY, bytes(data), ex=60),
+        **{name: partial(put, name) for name in stores},
+    }
+    samples: dict[str, list[float]] = {f"{way} {end}": [] for way in WAYS for end in ("put", "get")}
     for _ in range(WARM_UP + rounds):
-        samples.setdefault("memcpy", []).append(timed(copy))
-        for name, (put_s, get_s) in {
-            **{name: hop(store, pipe, tensor) for name, store in stores.items()},
-            "plain": plain_hop(client, pipe, data),
-        }.items():
-            samples.setdefault(f"{name} put", []).append(put_s)
-            samples.setdefault(f"{name} get", []).append(get_s)
-    client.delete(PLAIN_KEY)
+        for way in WAYS:
+            samples[f"{way} put"].append(timed(puts[way]))
+            pipe.send((way, size, refs.get(way)))
+            samples[f"{way} get"].append(pipe.recv())
+            if way in stores:
+                stores[way].delete(refs[way])
+    client.delete(KEY)
     for store in stores.values():
         store.close()
     return {name: 1e3 * statistics.median(values[WARM_UP:]) for name, values in samples.items()}
@@ -109,12 +136,12 @@ def measure(size: int, rounds: int, pipe: Connection, shm: Path, url: str) -> di
 
 def report(size: int, ms: dict[str, float]) -> str:
     """One row of the table."""
-    shm, own, plain = (ms[f"{name} put"] + ms[f"{name} get"] for name in ("shm", "redis", "plain"))
+    hops = {way: ms[f"{way} put"] + ms[f"{way} get"] for way in WAYS}
+    cells = [f"{ms[f'{way} put']:>8.3f} {ms[f'{way} get']:>7.3f}" for way in WAYS]
     return (
-        f"{size / MIB:>6.1f} {ms['memcpy']:>8.3f}"
-        f" {ms['shm put']:>8.3f} {ms['shm get']:>8.3f} {shm / (2 * ms['memcpy']):>7.2f}x"
-        f" {ms['plain put']:>8.2f} {ms['plain get']:>8.2f}"
-        f" {ms['redis put']:>8.2f} {ms['redis get']:>8.2f} {own / plain:>7.2f}x"
+        f"{size / MIB:>5.1f} {' '.join(cells)}"
+        f" {hops['shm'] / hops['memcpy']:>11.2f}x {hops['shm'] / hops['bare']:>8.2f}x"
+        f" {hops['redis'] / hops['plain']:>10.2f}x"
     )
 
 
@@ -155,10 +182,9 @@ def main() -> None:
         context = multiprocessing.get_context("spawn")
         consumer = context.Process(target=consume, args=(there, shm, url))
         consumer.start()
-        print(f"{rounds} rounds, load average {os.getloadavg()[0]:.1f}; milliseconds, medians")
-        print(
-            "   MiB   memcpy  shm put  shm get 2memcpy  SET      GET    redis put  get    SET+GET"
-        )
+        print(f"{rounds} rounds, load average {os.getloadavg()[0]:.1f}; put and get, median ms")
+        print(f"{'MiB':>5} " + " ".join(f"{way:>16}" for way in WAYS), end="")
+        print(f"{'shm/memcpy':>13} {'shm/bare':>9} {'redis/plain':>11}")
         for size in SIZES:
             print(report(size, measure(size, rounds, here, shm, url)), flush=True)
         here.send(None)

@@ -95,7 +95,7 @@ class SharedMemoryStore:
         if self._closed:
             raise UnavailableError("the store is closed")
         owner_id, number, generation = self._parse(ref)
-        path = owners.owner_folder(self._directory, owner_id) / str(number)
+        path = owners.slot_path(self._directory, owner_id, number)
         data = self._reader.copy(path, generation, ref.size_bytes)
         return codec.read(data, ref.tensors)
 

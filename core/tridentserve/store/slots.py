@@ -171,10 +171,10 @@ class SlotReader:
     def __init__(self) -> None:
         """Start without a mapping."""
         self._lock = threading.Lock()
-        self._mappings: OrderedDict[Path, tuple[int, memoryview]] = OrderedDict()
+        self._mappings: OrderedDict[str, tuple[int, memoryview]] = OrderedDict()
         self._buffers = BufferPool()
 
-    def copy(self, path: Path, generation: int, size_bytes: int) -> memoryview:
+    def copy(self, path: str, generation: int, size_bytes: int) -> memoryview:
         """The set of that generation and of exactly that length, in memory of the caller's own.
 
         Raises:
@@ -185,7 +185,7 @@ class SlotReader:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             self._forget(path)
-            raise TensorMissingError(f"{path.name} is gone: {error.strerror}") from error
+            raise TensorMissingError(f"{path} is gone: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             view = self._mapping(path, descriptor)
@@ -204,7 +204,7 @@ class SlotReader:
     def forget_removed(self) -> None:
         """Unmap files that are gone: their pages stay in memory for as long as they are mapped."""
         with self._lock:
-            for path in [path for path in self._mappings if not path.exists()]:
+            for path in [path for path in self._mappings if not os.path.exists(path)]:
                 del self._mappings[path]
 
     def close(self) -> None:
@@ -212,7 +212,7 @@ class SlotReader:
         with self._lock:
             self._mappings.clear()
 
-    def _mapping(self, path: Path, descriptor: int) -> memoryview:
+    def _mapping(self, path: str, descriptor: int) -> memoryview:
         status = os.fstat(descriptor)
         with self._lock:
             found = self._mappings.get(path)
@@ -220,14 +220,14 @@ class SlotReader:
                 self._mappings.move_to_end(path)
                 return found[1]
             if status.st_size < _DATA_OFFSET:
-                raise TensorCorruptedError(f"{path.name} is too short to be a slot")
+                raise TensorCorruptedError(f"{path} is too short to be a slot")
             mapping = mmap.mmap(descriptor, status.st_size, prot=mmap.PROT_READ)
             self._mappings[path] = (status.st_ino, memoryview(mapping))
             while len(self._mappings) > _MAPPINGS_KEPT:
                 self._mappings.popitem(last=False)
             return self._mappings[path][1]
 
-    def _forget(self, path: Path) -> None:
+    def _forget(self, path: str) -> None:
         with self._lock, suppress(KeyError):
             del self._mappings[path]
 
