@@ -91,6 +91,10 @@ class State:
         """Requests that wait for a stage, in the order in which they began to."""
         return [self._journeys[request] for request in self._waiting[stage]]
 
+    def queue_length(self, stage: Stage) -> int:
+        """How many requests wait for a stage; free, where `waiting` costs a list."""
+        return len(self._waiting[stage])
+
     @property
     def workers(self) -> Mapping[WorkerId, Worker]:
         """Every worker that is up, draining ones included."""
@@ -99,6 +103,10 @@ class State:
     def running(self, worker: WorkerId) -> tuple[Segment, ...]:
         """Segments that run on a worker, those that yielded left out."""
         return tuple(self._running.get(worker, {}).values())
+
+    def is_idle(self, worker: WorkerId) -> bool:
+        """Whether nothing runs on a worker: all of its slots are free."""
+        return worker not in self._running
 
     @property
     def parked(self) -> Mapping[SegmentId, Segment]:

@@ -26,6 +26,8 @@ def start_in_order(
     state: State, priority: Callable[[Journey], Priority], name: str
 ) -> list[Action]:
     """Start what can start, smallest priority first; each `Reserve` comes before its `Start`."""
+    if not any(state.queue_length(stage) for stage in STAGES):
+        return []  # every request's last event finds nobody waiting, most of the time
     floor = Floor(state)
     queues = {
         stage: [(priority(one), one.demand.id, one) for one in state.waiting(stage)]

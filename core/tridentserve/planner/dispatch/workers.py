@@ -17,6 +17,7 @@ where it could not be given to another one any more.
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.dispatch import Demand
@@ -94,17 +95,24 @@ class Floor:
     """Slots and devices that are still free within one decision."""
 
     def __init__(self, state: State) -> None:
-        """Look at every worker once."""
+        """Look once at every worker that somebody may be waiting for."""
         self._state = state
-        self._complete = complete_contents(state)
+        wanted = frozenset(stage for stage in STAGES if state.queue_length(stage))
         self._taken: dict[DeviceId, WorkerId] = {}
         self._held: dict[DeviceId, WorkerId] = {}
         self._reserved: Counter[WorkerId] = Counter()
         self._places = {
-            worker.id: _Place(worker, state.free_slots(worker.id))
+            worker.id: _Place(worker, worker.slots)
             for worker in state.workers.values()
-            if not worker.draining and not state.running(worker.id)
+            if not worker.draining
+            and not wanted.isdisjoint(worker.capable)
+            and state.is_idle(worker.id)
         }
+
+    @cached_property
+    def _complete(self) -> frozenset[_Content]:
+        # Only a first segment asks for it, and it takes a look at every worker.
+        return complete_contents(self._state)
 
     def open(self, stage: Stage) -> bool:
         """Whether any worker of a stage has a slot left."""
