@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES
+from tridentserve.domain.work import Generation
+from tridentserve.families import bridging, pictures
+from tridentserve.families.loading import LoadOptions
+from tridentserve.families.part import Part
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,7 +62,9 @@ LOADED = {
 }
 
 
-def monolith(folder: Path, cases: list[dict[str, Any]]) -> list[tuple["Tensor", list["Image"]]]:
+def monolith(
+    folder: Path, cases: list[dict[str, Any]], dtype: str = "float32"
+) -> list[tuple["Tensor", list["Image"]]]:
     """Latents and pictures of diffusers' own pipeline, asked as its documentation says."""
     import diffusers
     import torch
@@ -65,7 +72,9 @@ def monolith(folder: Path, cases: list[dict[str, Any]]) -> list[tuple["Tensor", 
     torch.set_num_threads(1)
     index = json.loads((folder / "model_index.json").read_text())
     absent = {n: None for n, value in index.items() if value == [None, None]}
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(str(folder), **absent)
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(
+        str(folder), dtype=getattr(torch, dtype), **absent
+    )
     pipeline.set_progress_bar_config(disable=True)
     drawn = []
     for one in cases:
@@ -152,6 +161,24 @@ def test_split_and_monolith_are_bit_identical(
             pixels.add(picture.tobytes())
     # Equality says little where everything gives the same picture.
     assert len(pixels) == sum(one["count"] for one in cases) - ignored(name)
+
+
+@pytest.mark.parametrize("name", ["sd3", "flux"])
+def test_halved_numbers_are_bit_identical_too(name: str, model: Callable[[str], Path]) -> None:
+    """In this process, since only the arithmetic differs from the test above."""
+    import torch
+
+    options = LoadOptions(threads=1, dtype="bfloat16")
+    encode, diffuse, decode = (Part(model(name), stage, options) for stage in STAGES)
+    one = case(64, 96, seed=8, count=2)
+    ((latents, images),) = monolith(model(name), [one], "bfloat16")
+    size = Shape(height=one.pop("height"), width=one.pop("width"))
+    generation = [Generation(**one, shape=size)]
+    split = diffuse.diffuse(generation, encode.encode(generation), lambda done, steps: None)
+    (files,) = decode.decode(generation, split)
+
+    assert torch.equal(bridging.to_torch(split[0]["latents"], "cpu"), latents)
+    assert list(files) == [pictures.encode_png(image) for image in images]
 
 
 def ignored(name: str) -> int:

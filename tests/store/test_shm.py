@@ -137,6 +137,20 @@ def test_a_slot_that_is_being_written_is_not_read(store: SharedMemoryStore) -> N
     assert new.key.split("/")[:2] == old.key.split("/")[:2]
 
 
+def test_a_put_that_fails_half_way_gives_its_slot_back(
+    store: SharedMemoryStore, shm_directory: Path
+) -> None:
+    broken = tensors()
+    broken["data"].data.release()
+    for _ in range(20):
+        with pytest.raises(ValueError, match="released"):
+            store.put(broken, ttl_s=60, now=0)
+    ref = store.put(tensors(), ttl_s=60, now=0)
+
+    assert len(slot_files(shm_directory)) == 1
+    assert dict(store.get(ref)) == tensors()
+
+
 def test_a_full_file_system_is_an_answer_and_no_crash(
     store: SharedMemoryStore, shm_directory: Path
 ) -> None:

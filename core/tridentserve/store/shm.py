@@ -68,11 +68,16 @@ class SharedMemoryStore:
         """Store a set; see `TensorStore.put`."""
         layout = codec.plan(tensors)
         slot, generation = self._take(layout.size_bytes, now)
+        written = False
         try:
             codec.write(layout, tensors, slot.data(layout.size_bytes))
             slot.label(generation, layout.size_bytes)
+            written = True
         finally:
             slot.unlock()
+            if not written:
+                with self._lock:
+                    self._pool.give_back(slot)
         expires_s = now + ttl_s
         with self._lock:
             if self._closed:
