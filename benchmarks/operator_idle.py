@@ -41,10 +41,10 @@ class Node:
 
     def __init__(self, kubeconfig: Path) -> None:
         """Register and begin to beat."""
-        config.load_kube_config(str(kubeconfig))
+        config.load_kube_config(str(kubeconfig))  # type: ignore[no-untyped-call]
         self._core: Any = client.CoreV1Api()
         self._done = threading.Event()
-        body = {"metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}}}
+        body: Any = {"metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}}}
         self._core.create_node(body)
         self._threads = [threading.Thread(target=self._beat), threading.Thread(target=self._answer)]
         for thread in self._threads:

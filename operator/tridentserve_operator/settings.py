@@ -73,7 +73,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     default = Settings()
 
     def text(name: str, otherwise: str) -> str:
-        return environment.get(_variable(name), otherwise)
+        return environment.get(_variable(name)) or otherwise
 
     def words(name: str, separator: str) -> tuple[str, ...]:
         value = environment.get(_variable(name), "")
@@ -87,16 +87,18 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         prometheus_url=text("PROMETHEUS_URL", default.prometheus_url).rstrip("/"),
         redis_url=environment.get(ENV_REDIS_URL, default.redis_url),
         image=text("IMAGE", default.image),
-        shm_host_path=text("SHM_HOST_PATH", default.shm_host_path),
+        shm_host_path=_absolute(_variable("SHM_HOST_PATH"), text("SHM_HOST_PATH", "")),
         shm_namespaces=frozenset(words("SHM_NAMESPACES", ",")),
-        file_roots=words("FILE_ROOTS", ":"),
+        file_roots=tuple(
+            _absolute(_variable("FILE_ROOTS"), root) for root in words("FILE_ROOTS", ":")
+        ),
         cpu_unit_millicores=max(1, round(unit * _MILLI)),
         load_window_s=max(1, round(seconds("LOAD_WINDOW_SECONDS", default.load_window_s))),
         load_interval_s=seconds("LOAD_INTERVAL_SECONDS", default.load_interval_s),
         load_max_age_s=seconds("LOAD_MAX_AGE_SECONDS", default.load_max_age_s),
         router_cluster_role=text("ROUTER_CLUSTER_ROLE", default.router_cluster_role),
         watch_namespaces=words("WATCH_NAMESPACES", ","),
-        log_format=environment.get(ENV_LOG_FORMAT, default.log_format),
+        log_format=_log_format(environment.get(ENV_LOG_FORMAT) or default.log_format),
         tick_s=seconds("TICK_SECONDS", default.tick_s),
         step_timeout_s=seconds("STEP_TIMEOUT_SECONDS", default.step_timeout_s),
         host=environment.get(ENV_POD_IP, default.host),
@@ -106,6 +108,18 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
 
 def _variable(name: str) -> str:
     return ENV_PREFIX + name
+
+
+def _absolute(variable: str, path: str) -> str:
+    if path and not path.startswith("/"):
+        raise InvalidFieldError(variable, f"{path!r} is no absolute path")
+    return path
+
+
+def _log_format(value: str) -> str:
+    if value not in ("json", "text"):
+        raise InvalidFieldError(ENV_LOG_FORMAT, f"{value!r}; use json or text")
+    return value
 
 
 def _positive(variable: str, value: str | None, otherwise: float) -> float:

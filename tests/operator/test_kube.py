@@ -1,0 +1,211 @@
+"""What is sent to the API server, and what its failures become."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import web
+
+from tridentserve.errors import InvalidFieldError, NotFoundError, UnavailableError
+from tridentserve_operator import credentials
+from tridentserve_operator.kube import Kube
+
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "pool", "namespace": "ns"},
+    "spec": {"replicas": 1},
+}
+
+
+class Server:
+    """An API server that says what a test tells it to, and remembers what it was sent."""
+
+    def __init__(self) -> None:
+        """Answer 200 until told otherwise."""
+        self.status = 200
+        self.body: Any = {"metadata": {"generation": 7}}
+        self.requests: list[tuple[str, str, dict[str, str], Any, str]] = []
+        self.content_types: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Note the request and do as told."""
+        text = await request.text()
+        body = json.loads(text) if text else None
+        token = request.headers.get("Authorization", "")
+        self.requests.append((request.method, request.path, dict(request.query), body, token))
+        self.content_types.append(request.headers.get("Content-Type", ""))
+        if isinstance(self.body, str):
+            return web.Response(text=self.body, status=self.status)
+        return web.json_response(self.body, status=self.status)
+
+
+@pytest.fixture
+async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    fake = Server()
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", fake.answer)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    write_kubeconfig(tmp_path / "kubeconfig", runner.addresses[0][1], "secret")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    monkeypatch.setattr(
+        "kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION",
+        str(tmp_path / "kubeconfig"),
+    )
+    yield fake
+    await runner.cleanup()
+
+
+def write_kubeconfig(path: Path, port: int, token: str) -> None:
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path.write_text(yaml.safe_dump(content))
+
+
+@pytest.fixture
+async def kube(server: Server) -> AsyncIterator[Kube]:
+    client = Kube()
+    yield client
+    await client.close()
+
+
+async def test_apply_is_server_side_by_force_under_our_name(server: Server, kube: Kube) -> None:
+    answer = await kube.apply(DEPLOYMENT)
+
+    assert answer == {"metadata": {"generation": 7}}
+    ((method, path, query, body, token),) = server.requests
+    assert (method, path) == ("PATCH", "/apis/apps/v1/namespaces/ns/deployments/pool")
+    assert query == {"fieldManager": "tridentserve-operator", "force": "true"}
+    assert (body, token) == (DEPLOYMENT, "Bearer secret")
+    assert server.content_types == ["application/apply-patch+yaml"]
+
+
+async def test_the_status_is_a_resource_of_its_own(server: Server, kube: Kube) -> None:
+    body = {"kind": "DiffusionPipeline", "metadata": {"name": "flux", "namespace": "ns"}}
+
+    await kube.apply(body, subresource="status")
+
+    assert server.requests[0][1] == (
+        "/apis/tridentserve.io/v1alpha1/namespaces/ns/diffusionpipelines/flux/status"
+    )
+
+
+async def test_a_merge_patch_is_one(server: Server, kube: Kube) -> None:
+    await kube.merge("Pod", "ns", "p", {"metadata": {"labels": {"a": None}}})
+
+    assert server.requests[0][:2] == ("PATCH", "/api/v1/namespaces/ns/pods/p")
+    assert server.requests[0][3] == {"metadata": {"labels": {"a": None}}}
+    assert server.content_types == ["application/merge-patch+json"]
+
+
+async def test_a_deletion_names_the_uid(server: Server, kube: Kube) -> None:
+    await kube.delete("Deployment", "ns", "pool", uid="u-1")
+
+    method, _, _, body, _ = server.requests[0]
+    assert method == "DELETE"
+    assert body["preconditions"] == {"uid": "u-1"}
+
+
+@pytest.mark.parametrize("status", [404, 409])
+async def test_deleting_what_is_gone_or_another_by_now_is_done(
+    server: Server, kube: Kube, status: int
+) -> None:
+    server.status, server.body = status, {"message": "no"}
+
+    await kube.delete("Deployment", "ns", "pool", uid="u-1")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, InvalidFieldError),
+        (422, InvalidFieldError),
+        (404, NotFoundError),
+        (401, UnavailableError),
+        (403, UnavailableError),
+        (409, UnavailableError),
+        (429, UnavailableError),
+        (500, UnavailableError),
+        (503, UnavailableError),
+    ],
+)
+async def test_a_failure_says_what_the_server_said(
+    server: Server, kube: Kube, status: int, error: type[Exception]
+) -> None:
+    server.status, server.body = status, {"kind": "Status", "message": "spec.x: is wrong"}
+
+    with pytest.raises(error, match=r"spec\.x: is wrong"):
+        await kube.apply(DEPLOYMENT)
+
+
+@pytest.mark.parametrize("body", ["<html>", "[]", ""])
+async def test_a_failure_without_a_status_is_one_all_the_same(
+    server: Server, kube: Kube, body: str
+) -> None:
+    server.status, server.body = 502, body
+
+    with pytest.raises(UnavailableError):
+        await kube.apply(DEPLOYMENT)
+
+
+async def test_a_namesakes_child_is_waited_for(server: Server, kube: Kube) -> None:
+    server.status = 422
+    server.body = {
+        "message": 'Deployment "x" is invalid: metadata.ownerReferences: Invalid value: "null":'
+        " Only one reference can have Controller set to true."
+    }
+
+    with pytest.raises(UnavailableError, match="namesake"):
+        await kube.apply(DEPLOYMENT)
+
+
+async def test_a_rotated_token_is_read_again(server: Server, kube: Kube, tmp_path: Path) -> None:
+    await kube.apply(DEPLOYMENT)
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(kubeconfig.read_text().replace("secret", "fresh"))
+    server.status, server.body = 401, {"message": "Unauthorized"}
+    with pytest.raises(UnavailableError):
+        await kube.apply(DEPLOYMENT)
+
+    server.status, server.body = 200, {}
+    await kube.apply(DEPLOYMENT)
+
+    assert [request[4] for request in server.requests] == [
+        "Bearer secret",
+        "Bearer secret",
+        "Bearer fresh",
+    ]
+
+
+async def test_kopf_is_given_the_same_credentials(server: Server) -> None:
+    found = await credentials.login()
+
+    assert found.server is not None
+    assert found.server.startswith("http://127.0.0.1:")
+    assert (found.scheme, found.token) == ("Bearer", "secret")
+    assert found.expiration is not None
+
+
+async def test_an_unknown_resource_asks_for_its_chart(server: Server, kube: Kube) -> None:
+    server.status, server.body = 404, "404 page not found"
+
+    with pytest.raises(NotFoundError, match="tridentserve-crds"):
+        await kube.require_definition()
+
+
+async def test_nobody_listening_is_temporary(server: Server, kube: Kube, tmp_path: Path) -> None:
+    write_kubeconfig(tmp_path / "kubeconfig", 1, "t")
+
+    with pytest.raises(UnavailableError, match="does not answer"):
+        await kube.apply(DEPLOYMENT)
