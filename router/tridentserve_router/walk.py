@@ -206,6 +206,7 @@ class Walk:
         match answered.outcome:
             case moves.Done() as done:
                 self._done = done
+                directory.heard(worker.id)
                 self.on_done(command.stage)
                 self._observe(command.stage, placed, done)
             case moves.Lost() if isinstance(answered.error, UnavailableError):

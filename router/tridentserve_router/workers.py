@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _DESCRIBE_TIMEOUT_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
+_POLLS_SPARED = 5
+"""Looks at a worker that are left out in a row because its answers to Runs prove it well."""
 
 
 class FleetListener(Protocol):
@@ -115,6 +117,12 @@ class Directory:
             self._down(entry)
             entry.look.set()
 
+    def heard(self, worker: WorkerId) -> None:
+        """It finished a Run: as good as an answer to Describe, and free."""
+        entry = self._entries.get(worker)
+        if entry is not None:
+            entry.heard = True
+
     def look_again(self, worker: WorkerId) -> None:
         """It said something that contradicts its description: ask again now."""
         entry = self._entries.get(worker)
@@ -141,8 +149,14 @@ class Directory:
         """Look at one worker again and again, sooner where somebody asks for it."""
         clock = asyncio.get_running_loop().time
         pause_s, answered_s = _FIRST_PAUSE_S, clock()
+        spared = 0
         while True:
             entry.look.clear()
+            if entry.heard and entry.up and spared < _POLLS_SPARED:
+                spared, entry.heard, answered_s = spared + 1, False, clock()
+                await self._wait(entry, self._poll_s)
+                continue
+            spared = 0
             try:
                 answer = await entry.link.describe(_DESCRIBE_TIMEOUT_S)
                 self._answered(entry, answer)
@@ -156,11 +170,16 @@ class Directory:
                 if clock() - answered_s > self.lost_s:
                     self._lose(entry)
                 wait_s, pause_s = pause_s, min(2 * pause_s, _LONGEST_PAUSE_S)
-            with contextlib.suppress(TimeoutError):
-                # Not wait_for(), which in Python 3.11 swallows a cancellation that comes together
-                # with the event: this task would never end.
-                async with asyncio.timeout(wait_s):
-                    await entry.look.wait()
+            await self._wait(entry, wait_s)
+
+    async def _wait(self, entry: "_Entry", wait_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            # Not wait_for(), which in Python 3.11 swallows a cancellation that comes together
+            # with the event: the task that looks would never end.
+            async with asyncio.timeout(wait_s):
+                await entry.look.wait()
+        if entry.look.is_set():
+            entry.heard = False  # somebody has a reason to doubt it
 
     def _answered(self, entry: "_Entry", answer: stage_pb2.DescribeResponse) -> None:
         if entry.up and answer == entry.answer:
@@ -207,6 +226,8 @@ class _Entry:
         """As it described itself last; None before, and after it was lost."""
         self.answer: stage_pb2.DescribeResponse | None = None
         self.up = False
+        self.heard = False
+        """It finished a Run since the last look."""
 
 
 async def _end(entry: _Entry) -> None:
