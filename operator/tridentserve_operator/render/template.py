@@ -24,14 +24,15 @@ from tridentserve.domain.names import (
     PORT_METRICS_NAME,
 )
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
+from tridentserve.manifest.volumes import OPERATORS_FOLDER
 from tridentserve_operator.settings import Settings
 
 Object = dict[str, Any]
 
 TMP_VOLUME = "tridentserve-tmp"
-MOUNTS = "/var/run/tridentserve"
-"""Below it lies all that is mounted. Not /tmp and the like: file:// models may lie below those, and
-the local cluster takes every path below a mount for one in that volume."""
+MOUNTS = OPERATORS_FOLDER
+"""Not /tmp and the like: file:// models may lie below those, and the local cluster takes every path
+below a mount for one in that volume."""
 TMP_PATH = f"{MOUNTS}/tmp"
 _USER = 65532
 """`nonroot` of the usual base images; any other one would do."""
