@@ -87,7 +87,12 @@ class Router:
     async def _follow_pipeline(self) -> None:
         async for pipeline in self._source.watch():
             if self._core is None:
-                self._core = Core(pipeline, metrics=self._metrics, poll_s=self._settings.poll_s)
+                self._core = Core(
+                    pipeline,
+                    metrics=self._metrics,
+                    poll_s=self._settings.poll_s,
+                    first_worker_s=self._settings.first_worker_s,
+                )
                 self._known.set()
             else:
                 self._core.edit(pipeline)

@@ -21,8 +21,15 @@ _FLUSH_S = 5.0
 class Core:
     """Everything between the API and the workers."""
 
-    def __init__(self, pipeline: Pipeline, *, metrics: RouterMetrics, poll_s: float) -> None:
-        """Put together; `poll_s` is the time between two looks at a worker."""
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        metrics: RouterMetrics,
+        poll_s: float,
+        first_worker_s: float,
+    ) -> None:
+        """Put together; the two times are those of the settings."""
         self.pipeline = pipeline
         spec = pipeline.spec
         self.cost = CostModel(
@@ -37,7 +44,12 @@ class Core:
             releases=self.releases,
             cost=self.cost,
         )
-        self.requests = Requests(around, metrics=metrics, pipeline=lambda: self.pipeline)
+        self.requests = Requests(
+            around,
+            metrics=metrics,
+            pipeline=lambda: self.pipeline,
+            first_worker_s=first_worker_s,
+        )
 
     def edit(self, pipeline: Pipeline) -> None:
         """Go by this from now on; what was admitted already stays admitted."""

@@ -6,6 +6,7 @@ threaded and without awaits: a decision is complete before anything else happens
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -63,6 +64,7 @@ class Dispatcher:
         self._fleet = Fleet()
         self._models: dict[ContentDigest, ModelInfo] = {}
         self._model: ModelInfo | None = None
+        self._described = asyncio.Event()
         self._room = WaitingRoom(metrics)
         self._lost: dict[WorkerId, set[Callable[[], None]]] = {}
         self._alarm: asyncio.TimerHandle | None = None
@@ -82,6 +84,13 @@ class Dispatcher:
     @property
     def model(self) -> ModelInfo | None:
         """The model that new requests are made with; None before a worker ever described one."""
+        return self._model
+
+    async def first_model(self, within_s: float) -> ModelInfo | None:
+        """The model, as soon as a worker has described one; None where none does in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._described.wait()
         return self._model
 
     @property
@@ -187,6 +196,7 @@ class Dispatcher:
         """The newest model that has a chain; without a chain the one before stays."""
         if self._model is None and self._models:
             self._model = next(iter(self._models.values()))
+            self._described.set()
         if self._model is not None and self._fleet.has_chain(self._model.digest):
             return
         for digest in reversed(self._models):

@@ -55,6 +55,7 @@ class Requests:
         *,
         metrics: RouterMetrics,
         pipeline: Callable[[], Pipeline],
+        first_worker_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin with none.
@@ -63,10 +64,13 @@ class Requests:
             around: the router's parts.
             metrics: is told how each request ended.
             pipeline: what is asked for, as it is now.
+            first_worker_s: how long a request waits for the first worker ever.
             clock: Unix seconds.
         """
         self._around, self._metrics, self._pipeline = around, metrics, pipeline
-        self._clock = clock
+        self._clock, self._first_worker_s = clock, first_worker_s
+        self.early = 0
+        """Requests that wait for the first worker ever."""
         self._forecast = Forecast()
         self._walks: dict[RequestId, Walk] = {}
         self._keys: set[str] = set()
@@ -131,7 +135,7 @@ class Requests:
     async def _serve(
         self, asked: Asked, emit: Emit, metadata: Metadata, remaining_s: float | None
     ) -> None:
-        model = self._check_open()
+        model = await self._open()
         spec = self._pipeline().spec
         generation = admission.check(asked, spec.limits, model, self._rng)
         self._check_key(asked.idempotency_key)
@@ -201,10 +205,11 @@ class Requests:
         if known_deadline:
             (self._metrics.deadline_met if met else self._metrics.deadline_missed).inc()
 
-    def _check_open(self) -> ModelInfo:
+    async def _open(self) -> ModelInfo:
+        """The model to make requests with, once this router takes them and knows it."""
+        model = self._around.dispatcher.model or await self._first_model()
         if self.draining:
             raise UnavailableError("the router is going away", reason=DRAINING)
-        model = self._around.dispatcher.model
         if model is None:
             # Counted all the same: arrivals are what brings the first workers up.
             self._metrics.arrived.inc()
@@ -214,6 +219,16 @@ class Requests:
                 retry_after_s=_RETRY_S,
             )
         return model
+
+    async def _first_model(self) -> ModelInfo | None:
+        """Wait for the first worker ever, as one of at most `maxQueue` requests."""
+        if self.draining or self.early >= self._pipeline().spec.max_queue:
+            return None
+        self.early += 1
+        try:
+            return await self._around.dispatcher.first_model(self._first_worker_s)
+        finally:
+            self.early -= 1
 
     def _check_key(self, key: str) -> None:
         if key in self._keys:

@@ -30,6 +30,9 @@ class RouterSettings:
     log_format: str
     poll_s: float = 2.0
     """Between two looks at a worker that answers; a lost one is found by its calls much sooner."""
+    first_worker_s: float = 15.0
+    """How long a request waits for the first worker ever: without one nobody knows the model. A
+    pipeline is Ready when its pods are, which is a moment before the router has asked them."""
 
 
 def from_environment(environ: Mapping[str, str]) -> RouterSettings:

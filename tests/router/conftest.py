@@ -216,7 +216,7 @@ class Town:
         self._killed: list[Member] = []
         self.router: Router
 
-    async def open(self, drain_s: float = 10.0) -> None:
+    async def open(self, drain_s: float = 10.0, first_worker_s: float = 0.0) -> None:
         """Start the router."""
         settings = RouterSettings(
             pipeline=PIPELINE,
@@ -226,6 +226,7 @@ class Town:
             drain_s=drain_s,
             log_format="text",
             poll_s=0.05,
+            first_worker_s=first_worker_s,
         )
         self.router = Router(settings, pipeline=self.pipeline, pods=self.pods)
         await self.router.start()
@@ -345,11 +346,11 @@ class Town:
 
 
 @contextlib.asynccontextmanager
-async def opened(drain_s: float = 10.0) -> AsyncIterator[Town]:
+async def opened(drain_s: float = 10.0, first_worker_s: float = 0.0) -> AsyncIterator[Town]:
     """A town whose router runs, without workers."""
     async with contextlib.AsyncExitStack() as stack:
         town = Town(stack)
-        await town.open(drain_s)
+        await town.open(drain_s, first_worker_s)
         try:
             yield town
         finally:

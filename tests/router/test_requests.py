@@ -317,6 +317,29 @@ async def test_requests_are_held_while_there_are_no_workers(town: Town) -> None:
     await town.settled()
 
 
+async def test_a_request_waits_a_while_for_the_first_worker_ever() -> None:
+    # A pipeline is Ready when its pods are, which is before the router has asked them.
+    async with opened(first_worker_s=60.0) as town:
+        ask = town.ask(prompt="early")
+        await until(lambda: town.router.core.requests.early == 1)
+        await town.chain()
+
+        assert (await ask.done()).media == [picture("early")]
+        await town.settled()
+
+
+async def test_no_more_than_max_queue_wait_for_the_first_worker() -> None:
+    async with opened(first_worker_s=60.0) as town:
+        town.edit(max_queue=1)
+        await until(lambda: town.router.core.pipeline.spec.max_queue == 1)
+        ask = town.ask(prompt="early")
+        await until(lambda: town.router.core.requests.early == 1)
+
+        assert isinstance(await failing(town), errors.UnavailableError)
+        await town.chain()
+        assert (await ask.done()).error is None
+
+
 async def order_of_diffuse(town: Town, *asks: tuple[str, float]) -> list[str]:
     """Ask for (prompt, deadline) behind one that runs; the prompts in the order of diffusion."""
     diffuse = town.members["diffuse"]
