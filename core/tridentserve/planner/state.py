@@ -74,6 +74,7 @@ class State:
         self._journeys: dict[RequestId, Journey] = {}
         self._waiting: dict[Stage, dict[RequestId, None]] = {stage: {} for stage in Stage}
         self._workers: dict[WorkerId, Worker] = {}
+        self._capable: dict[Stage, tuple[Worker, ...]] = dict.fromkeys(Stage, ())
         self._running: dict[WorkerId, dict[SegmentId, Segment]] = {}
         self._parked: dict[SegmentId, Segment] = {}
         self._hosts: dict[SegmentId, WorkerId] = {}
@@ -99,6 +100,10 @@ class State:
     def workers(self) -> Mapping[WorkerId, Worker]:
         """Every worker that is up, draining ones included."""
         return MappingProxyType(self._workers)
+
+    def capable(self, stage: Stage) -> tuple[Worker, ...]:
+        """Workers that can be given a stage: they host it, and do not drain."""
+        return self._capable[stage]
 
     def running(self, worker: WorkerId) -> tuple[Segment, ...]:
         """Segments that run on a worker, those that yielded left out."""
@@ -148,11 +153,14 @@ class State:
                 self._leave(request)
             case WorkerUp(worker=worker):
                 self._workers[worker.id] = worker
+                self._index()
             case WorkerDown(worker=gone):
                 self._workers.pop(gone, None)
+                self._index()
             case WorkerDraining(worker=draining):
                 if draining in self._workers:
                     self._workers[draining] = replace(self._workers[draining], draining=True)
+                    self._index()
             case PlanChanged(plan=plan):
                 self.plan = plan
             case Start(segment=segment):
@@ -169,6 +177,15 @@ class State:
                 self._put(replace(journey, preferred=preferred, preferred_stage=stage))
             case _:
                 pass
+
+    def _index(self) -> None:
+        """Sort the workers by stage; they change rarely, and are looked up in every decision."""
+        for stage in Stage:
+            self._capable[stage] = tuple(
+                worker
+                for worker in self._workers.values()
+                if stage in worker.capable and not worker.draining
+            )
 
     # --- requests ---------------------------------------------------------------------------------
 

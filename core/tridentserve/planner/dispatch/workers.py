@@ -97,16 +97,15 @@ class Floor:
     def __init__(self, state: State) -> None:
         """Look once at every worker that somebody may be waiting for."""
         self._state = state
-        wanted = frozenset(stage for stage in STAGES if state.queue_length(stage))
         self._taken: dict[DeviceId, WorkerId] = {}
         self._held: dict[DeviceId, WorkerId] = {}
         self._reserved: Counter[WorkerId] = Counter()
         self._places = {
             worker.id: _Place(worker, worker.slots)
-            for worker in state.workers.values()
-            if not worker.draining
-            and not wanted.isdisjoint(worker.capable)
-            and state.is_idle(worker.id)
+            for stage in STAGES
+            if state.queue_length(stage)
+            for worker in state.capable(stage)
+            if state.is_idle(worker.id)
         }
 
     @cached_property
@@ -155,7 +154,7 @@ class Floor:
             return None
         candidates = [
             worker
-            for worker in self._state.workers.values()
+            for worker in self._state.capable(following)
             if hosts(worker, journey.demand, following, producer.digest)
             and worker.pipeline == producer.pipeline
         ]
@@ -177,7 +176,7 @@ class Floor:
         """Workers with a place that may run it: not excluded ones, unless there is no other."""
         capable = [
             worker
-            for worker in self._state.workers.values()
+            for worker in self._state.capable(journey.stage)
             if hosts(worker, journey.demand, journey.stage, journey.digest)
         ]
         others = [worker for worker in capable if worker.id not in journey.excluded]
