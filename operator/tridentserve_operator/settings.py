@@ -54,6 +54,11 @@ class Settings:
     """Between two looks at what is dirty or due."""
     step_timeout_s: float = 600.0
     """How long a step of a transition may take before it is undone: loading weights included."""
+    unschedulable_s: float = 60.0
+    """How long a pod that the scheduler cannot place is waited for before room is made for it, or
+    its step undone: time for a cluster to add a node."""
+    retry_s: float = 600.0
+    """How long a size that could not be had is not asked for again."""
     host: str = "127.0.0.1"
     """Address that health and metrics bind to."""
     port: int = PORT_METRICS
@@ -101,6 +106,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         log_format=_log_format(environment.get(ENV_LOG_FORMAT) or default.log_format),
         tick_s=seconds("TICK_SECONDS", default.tick_s),
         step_timeout_s=seconds("STEP_TIMEOUT_SECONDS", default.step_timeout_s),
+        unschedulable_s=seconds("UNSCHEDULABLE_SECONDS", default.unschedulable_s),
+        retry_s=seconds("RETRY_SECONDS", default.retry_s),
         host=environment.get(ENV_POD_IP, default.host),
         port=_port(_variable("METRICS_PORT"), environment.get(_variable("METRICS_PORT"))),
     )

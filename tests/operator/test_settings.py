@@ -37,6 +37,8 @@ def test_everything_can_be_set() -> None:
             "TRIDENTSERVE_LOG_FORMAT": "text",
             "TRIDENTSERVE_TICK_SECONDS": "0.2",
             "TRIDENTSERVE_STEP_TIMEOUT_SECONDS": "30",
+            "TRIDENTSERVE_UNSCHEDULABLE_SECONDS": "7",
+            "TRIDENTSERVE_RETRY_SECONDS": "8",
             "TRIDENTSERVE_METRICS_PORT": "0",
             "POD_IP": "10.0.0.7",
         }
@@ -58,6 +60,8 @@ def test_everything_can_be_set() -> None:
         log_format="text",
         tick_s=0.2,
         step_timeout_s=30.0,
+        unschedulable_s=7.0,
+        retry_s=8.0,
         host="10.0.0.7",
         port=0,
     )

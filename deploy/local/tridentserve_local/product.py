@@ -61,7 +61,14 @@ def release_values(
         "prometheus": {"url": cluster.prometheus_url},
         "model": {"fileRoots": [str(root) for root in file_roots]},
         "sharedMemory": shared if shared_memory_namespaces else {"mode": "None"},
-        "intervals": {"loadWindowSeconds": 10, "loadSeconds": 1, "loadMaxAgeSeconds": 10},
+        "intervals": {
+            "loadWindowSeconds": 10,
+            "loadSeconds": 1,
+            "loadMaxAgeSeconds": 10,
+            # No autoscaler adds a node here, so a pod that finds no room never will.
+            "unschedulableSeconds": 5,
+            "retrySeconds": 60,
+        },
     }
 
 
