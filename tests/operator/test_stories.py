@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tridentserve.domain.names import LABEL_DRAINING
+from tridentserve.domain.names import ANNOTATION_DELETION_COST, LABEL_DRAINING
 from tridentserve.errors import InvalidFieldError, UnavailableError
 from tridentserve.manifest.status import ConditionStatus, ConditionType
 from tridentserve_operator.testing import pipeline_body, pool_of
@@ -131,6 +131,21 @@ async def test_scaling_down_labels_victims_first_and_only_they_go(story: "Story"
     after = {pod["metadata"]["name"] for pod in story.cluster.pods("diffuse")}
     assert len(after) < len(before)
     assert before - after == labelled
+
+
+async def test_a_worker_that_is_wanted_after_all_serves_again(story: "Story") -> None:
+    story.apply()
+    await story.run(5)
+    (pod,) = story.cluster.pods("encode")
+    pod["metadata"]["labels"][LABEL_DRAINING] = "true"
+    pod["metadata"]["annotations"] = {ANNOTATION_DELETION_COST: "-1000"}
+
+    await story.run(10)
+
+    (kept,) = story.cluster.pods("encode")
+    assert kept["metadata"]["name"] == pod["metadata"]["name"]
+    assert LABEL_DRAINING not in kept["metadata"]["labels"]
+    assert ANNOTATION_DELETION_COST not in kept["metadata"]["annotations"]
 
 
 async def test_nothing_shrinks_while_the_load_is_unknown(story: "Story") -> None:
@@ -315,13 +330,22 @@ async def test_a_model_outside_the_roots_is_refused_before_anything_is_made(
     assert story.condition(READY).reason == "ModelNotAllowed"
 
 
-@pytest.mark.parametrize("uri", ["file:///modelsandmore/x", "file:///models/../etc"])
-async def test_a_root_cannot_be_left_by_a_longer_name_or_by_dots(story: "Story", uri: str) -> None:
-    body = {"model": {"uri": uri}}
-    story.apply(**body)
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("file:///modelsandmore/x", "ModelNotAllowed"),
+        ("file:///models/../etc", "InvalidSpec"),
+        ("file:///models/./../etc", "InvalidSpec"),
+    ],
+)
+async def test_a_root_cannot_be_left_by_a_longer_name_or_by_dots(
+    story: "Story", uri: str, reason: str
+) -> None:
+    story.apply(model={"uri": uri})
 
     await story.run(3)
 
+    assert story.condition(DEGRADED).reason == reason
     assert story.replicas() == {}
 
 
@@ -504,8 +528,11 @@ async def test_a_deleted_deployment_comes_back(story: "Story") -> None:
 
 
 async def test_a_namesake_of_a_deleted_pipeline_starts_from_nothing(story: "Story") -> None:
+    story.cluster.failing["decode"] = {"state": {"terminated": {"exitCode": 1}}}
     story.apply()
     await story.run(5)
+    assert story.status.last_failure is not None
+    story.cluster.failing.clear()
     story.cluster.objects.clear()
 
     story.cluster.put(pipeline_body(uid="uid-2"))
@@ -515,6 +542,7 @@ async def test_a_namesake_of_a_deleted_pipeline_starts_from_nothing(story: "Stor
         one["metadata"]["ownerReferences"][0]["uid"] for one in story.cluster.of("Deployment")
     }
     assert owners == {"uid-2"}
+    assert story.status.last_failure is None
     assert story.condition(READY).status is ConditionStatus.TRUE
 
 
