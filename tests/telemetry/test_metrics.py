@@ -1,0 +1,104 @@
+"""Every child that is known beforehand is there with 0, and names and labels are the documented."""
+
+from prometheus_client import CollectorRegistry
+
+from tridentserve.domain.ids import PipelineName, PoolName
+from tridentserve.domain.shapes import Shape
+from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.telemetry.metrics import OUTCOMES, OperatorMetrics, RouterMetrics, WorkerMetrics
+
+PIPELINE = PipelineName("ns/flux")
+POOL = PoolName("flux-decode-encode-100-a1b2c3")
+SHAPE = Shape(height=512, width=512)
+
+
+def router() -> tuple[CollectorRegistry, RouterMetrics]:
+    registry = CollectorRegistry()
+    return registry, RouterMetrics(registry, PIPELINE)
+
+
+def worker(*stages: Stage) -> tuple[CollectorRegistry, WorkerMetrics]:
+    registry = CollectorRegistry()
+    return registry, WorkerMetrics(registry, PIPELINE, POOL, stages)
+
+
+def names(registry: CollectorRegistry) -> set[str]:
+    return {metric.name for metric in registry.collect()}
+
+
+def test_the_names_are_those_that_the_documentation_promises() -> None:
+    registry = CollectorRegistry()
+    RouterMetrics(registry, PIPELINE)
+    WorkerMetrics(registry, PIPELINE, POOL, STAGES)
+    OperatorMetrics(registry)
+
+    prefixed = {
+        "requests_arrived",
+        "requests",
+        "request_duration_seconds",
+        "deadline_met",
+        "deadline_missed",
+        "stage_queue_depth",
+        "stage_inflight",
+        "stage_duration_seconds",
+        "stage_batch_size",
+        "transfer_bytes",
+        "transfer_duration_seconds",
+        "transfer_fallback",
+        "dispatch_decision_seconds",
+        "plan_changes",
+        "scaling_decisions",
+        "reconcile_duration_seconds",
+    }
+    assert names(registry) == {f"tridentserve_{name}" for name in prefixed}
+
+
+def test_a_router_begins_with_zeros() -> None:
+    registry, _ = router()
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(name, {"pipeline": PIPELINE, **labels})
+
+    assert value("tridentserve_requests_arrived_total") == 0
+    assert value("tridentserve_deadline_missed_total") == 0
+    assert [value("tridentserve_requests_total", outcome=outcome) for outcome in OUTCOMES] == [
+        0
+    ] * len(OUTCOMES)
+    assert [value("tridentserve_stage_queue_depth", stage=stage) for stage in STAGES] == [0, 0, 0]
+
+
+def test_a_call_counts_each_request_with_its_share() -> None:
+    registry, metrics = worker(Stage.DIFFUSE)
+    metrics.ran(Stage.DIFFUSE, SHAPE, call_s=6.0, batch=3)
+
+    labels = {"pipeline": PIPELINE, "stage": "diffuse", "pool": POOL}
+    name = "tridentserve_stage_duration_seconds"
+    shaped = labels | {"shape_class": "512px"}
+    assert registry.get_sample_value(f"{name}_count", shaped) == 3
+    assert registry.get_sample_value(f"{name}_sum", shaped) == 6.0
+    assert registry.get_sample_value("tridentserve_stage_batch_size_count", labels) == 1
+
+
+def test_a_worker_counts_only_the_stages_it_hosts() -> None:
+    registry, metrics = worker(Stage.ENCODE, Stage.DECODE)
+    metrics.inflight(Stage.DECODE, 2)
+    metrics.fell_back(Stage.ENCODE)
+
+    inflight = {
+        sample.labels["stage"]: sample.value
+        for metric in registry.collect()
+        if metric.name == "tridentserve_stage_inflight"
+        for sample in metric.samples
+    }
+    assert inflight == {"encode": 0, "decode": 2}
+    name = "tridentserve_transfer_fallback_total"
+    assert registry.get_sample_value(name, {"pipeline": PIPELINE, "stage": "encode"}) == 1
+
+
+def test_a_transfer_counts_bytes_and_seconds_by_store_and_direction() -> None:
+    registry, metrics = worker(Stage.DIFFUSE)
+    metrics.moved(Stage.DIFFUSE, store="redis", direction="get", size_bytes=1024, seconds=0.5)
+
+    labels = {"pipeline": PIPELINE, "stage": "diffuse", "store": "redis", "direction": "get"}
+    assert registry.get_sample_value("tridentserve_transfer_bytes_total", labels) == 1024
+    assert registry.get_sample_value("tridentserve_transfer_duration_seconds_sum", labels) == 0.5
