@@ -22,8 +22,9 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -103,8 +104,24 @@ def consume(pipe: Connection, shm: Path, url: str) -> None:
         store.close()
 
 
-def measure(size: int, rounds: int, pipe: Connection, shm: Path, url: str) -> dict[str, float]:
-    """Median milliseconds of putting and getting in every way."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """One size in every way."""
+
+    size_bytes: int
+    ms: Mapping[str, float]
+    """Median milliseconds by `WAY put` and `WAY get`."""
+
+    def ratio(self, way: str, unit: str) -> float:
+        """Putting and getting in one way over the same in another."""
+        return self._hop(way) / self._hop(unit)
+
+    def _hop(self, way: str) -> float:
+        return self.ms[f"{way} put"] + self.ms[f"{way} get"]
+
+
+def measure(size: int, rounds: int, pipe: Connection, shm: Path, url: str) -> Hop:
+    """Put and get in every way, in turns."""
     data = block(size)
     tensors = {"t": Tensor(dtype="uint8", shape=(size,), data=data)}
     stores = {name: open_store(name, shm, url) for name in ("shm", "redis")}
@@ -131,17 +148,23 @@ def measure(size: int, rounds: int, pipe: Connection, shm: Path, url: str) -> di
     client.delete(KEY)
     for store in stores.values():
         store.close()
-    return {name: 1e3 * statistics.median(values[WARM_UP:]) for name, values in samples.items()}
+    ms = {name: 1e3 * statistics.median(values[WARM_UP:]) for name, values in samples.items()}
+    return Hop(size_bytes=size, ms=ms)
 
 
-def report(size: int, ms: dict[str, float]) -> str:
+HEADER = (
+    f"put and get, median ms\n{'MiB':>5} "
+    + " ".join(f"{way:>16}" for way in WAYS)
+    + f"{'shm/memcpy':>13} {'shm/bare':>9} {'redis/plain':>11}"
+)
+
+
+def line(hop: Hop) -> str:
     """One row of the table."""
-    hops = {way: ms[f"{way} put"] + ms[f"{way} get"] for way in WAYS}
-    cells = [f"{ms[f'{way} put']:>8.3f} {ms[f'{way} get']:>7.3f}" for way in WAYS]
+    cells = [f"{hop.ms[f'{way} put']:>8.3f} {hop.ms[f'{way} get']:>7.3f}" for way in WAYS]
     return (
-        f"{size / MIB:>5.1f} {' '.join(cells)}"
-        f" {hops['shm'] / hops['memcpy']:>11.2f}x {hops['shm'] / hops['bare']:>8.2f}x"
-        f" {hops['redis'] / hops['plain']:>10.2f}x"
+        f"{hop.size_bytes / MIB:>5.1f} {' '.join(cells)} {hop.ratio('shm', 'memcpy'):>11.2f}x"
+        f" {hop.ratio('shm', 'bare'):>8.2f}x {hop.ratio('redis', 'plain'):>10.2f}x"
     )
 
 
@@ -169,11 +192,8 @@ def start_redis(stack: ExitStack, folder: Path) -> str:
     raise SystemExit("Redis does not start")
 
 
-def main() -> None:
-    """Measure every size and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args().rounds
+def run(rounds: int) -> Iterator[Hop]:
+    """Measure each size, with a reading process and a Redis that end with the iteration."""
     with ExitStack() as stack:
         shm = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -182,13 +202,20 @@ def main() -> None:
         context = multiprocessing.get_context("spawn")
         consumer = context.Process(target=consume, args=(there, shm, url))
         consumer.start()
-        print(f"{rounds} rounds, load average {os.getloadavg()[0]:.1f}; put and get, median ms")
-        print(f"{'MiB':>5} " + " ".join(f"{way:>16}" for way in WAYS), end="")
-        print(f"{'shm/memcpy':>13} {'shm/bare':>9} {'redis/plain':>11}")
+        stack.callback(consumer.join)
+        stack.callback(here.send, None)
         for size in SIZES:
-            print(report(size, measure(size, rounds, here, shm, url)), flush=True)
-        here.send(None)
-        consumer.join()
+            yield measure(size, rounds, here, shm, url)
+
+
+def main() -> None:
+    """Measure every size and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=30)
+    rounds = parser.parse_args().rounds
+    print(f"{rounds} rounds, load average {os.getloadavg()[0]:.1f}; {HEADER}")
+    for hop in run(rounds):
+        print(line(hop), flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -341,6 +341,29 @@ def compare(concurrency: int, request_s: float, seconds: float, rounds: int) -> 
     ]
 
 
+HEADER = (
+    f"{STEPS} steps, {MEDIA_BYTES} bytes of media; milliseconds\n"
+    "at once | requests | relay CPU | router CPU | ratio | relay p50/p99 | added p50/p99"
+)
+
+
+def line(relay: Measured, router: Measured) -> str:
+    """One row of the table."""
+    return (
+        f"{router.concurrency:7} | {router.requests:8} | {relay.cpu_ms:9.2f}"
+        f" | {router.cpu_ms:10.2f} | {router.cpu_ms / relay.cpu_ms:5.2f}"
+        f" | {relay.p50_ms:6.1f} {relay.p99_ms:6.1f}"
+        f" | {router.p50_ms - relay.p50_ms:6.1f} {router.p99_ms - relay.p99_ms:6.1f}"
+    )
+
+
+def run(seconds: float, rounds: int) -> Iterator[tuple[Measured, Measured]]:
+    """Relay and router at each concurrency; so many seconds of load a system and row."""
+    for concurrency, request_s in CONCURRENCIES.items():
+        relay, router = compare(concurrency, request_s, seconds, rounds)
+        yield relay, router
+
+
 def main() -> None:
     """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -348,20 +371,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="turns of each system in that time")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     args = parser.parse_args()
-    print(
-        f"{STEPS} steps, {MEDIA_BYTES} bytes of media; milliseconds\n"
-        "at once | requests | relay CPU | router CPU | ratio | relay p50/p99 | added p50/p99"
-    )
+    print(HEADER)
     rows: list[Measured] = []
-    for concurrency, request_s in CONCURRENCIES.items():
-        relay, router = compare(concurrency, request_s, args.seconds, args.rounds)
+    for relay, router in run(args.seconds, args.rounds):
         rows += [relay, router]
-        print(
-            f"{concurrency:7} | {router.requests:8} | {relay.cpu_ms:9.2f} | {router.cpu_ms:10.2f}"
-            f" | {router.cpu_ms / relay.cpu_ms:5.2f} | {relay.p50_ms:6.1f} {relay.p99_ms:6.1f}"
-            f" | {router.p50_ms - relay.p50_ms:6.1f} {router.p99_ms - relay.p99_ms:6.1f}",
-            flush=True,
-        )
+        print(line(relay, router), flush=True)
     if args.json is not None:
         args.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
