@@ -1,4 +1,4 @@
-"""Runs a Kubernetes cluster on this machine, without Docker: `up`, `status`, `down`."""
+"""Runs a Kubernetes cluster on this machine, without Docker: `up`, `status`, `down`, `demo`."""
 
 from __future__ import annotations
 
@@ -46,6 +46,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     down = verbs.add_parser("down", help="end a cluster and remove all that is left of it")
     for verb in (up, status, down):
         verb.add_argument("--name", default="default", help="which cluster (default)")
+    demo = verbs.add_parser("demo", help="the product on a cluster of its own, told and checked")
+    demo.add_argument("--keep", action="store_true", help="leave the cluster running")
+    demo.add_argument("--name", default="demo", help="of the cluster that is kept (demo)")
+    demo.add_argument("--output", type=Path, default=Path("demo-output"), help="for the pictures")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
                 return _up(args, folders)
             case "status":
                 return _status(args, folders)
+            case "demo":
+                return _demo(args)
             case _:
                 return _down(args.name, folders)
     except ToolMissingError as error:
@@ -128,6 +134,14 @@ def _down(name: str, folders: Folders) -> int:
     folders.remove()
     print(f"The cluster {name!r} is gone.")
     return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    # Only here, since it needs the client, and the other verbs do not.
+    from .demo import narrator, story
+
+    choices = story.Choices(output=args.output, keep=args.keep, name=args.name)
+    return story.run(choices, narrator.Narrator(sys.stdout))
 
 
 def _describe(folders: Folders) -> Json:

@@ -1,0 +1,255 @@
+"""The demo from beginning to end; what is promised is checked, and decides the exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from tridentserve.client.finding import find_endpoint
+from tridentserve.errors import TridentServeError
+from tridentserve.stage.synthetic import read_model
+from tridentserve_local import product
+from tridentserve_local.cluster import LocalCluster
+from tridentserve_local.processes import is_zombie, marked
+from tridentserve_local.settings import ClusterSettings
+
+from . import load, pictures, promises, resources, tables, watching
+from .jobs import Job, jobs
+from .kept import KeptCluster
+from .monolith import Monolith, differing
+from .narrator import Narrator
+from .plans import PlanSeen
+from .promises import LoadOutcome, Promise
+
+QUIET_PER_S, BUSY_PER_S = 0.5, 5.0
+_SETTLES_WITHIN_S = 90.0
+_LOGS, _MONOLITH = "logs", "monolith"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the command line says."""
+
+    output: Path
+    keep: bool
+    name: str
+    """Of the cluster that is kept."""
+
+
+def run(choices: Choices, narrator: Narrator) -> int:
+    """Tell the whole story; 0 if every promise was kept, 1 if not.
+
+    Raises:
+        ClusterError: the cluster did not come up.
+        ToolMissingError: a program is not to be had.
+    """
+    _empty(choices.output)
+    models = Path(tempfile.mkdtemp(prefix="tridentserve-demo-"))
+    try:
+        with _sigterm_is_an_exit():
+            kept = _tell(narrator, choices, models)
+    finally:
+        if not choices.keep:
+            shutil.rmtree(models, ignore_errors=True)
+    narrator.chapter("What was promised")
+    narrator.say("\n".join(promise.line for promise in kept))
+    narrator.say(f"\nAfter {narrator.seconds:.0f} s: {_verdict(kept)}")
+    return 0 if all(promise.holds for promise in kept) else 1
+
+
+def _tell(narrator: Narrator, choices: Choices, models: Path) -> list[Promise]:
+    chosen = jobs()
+    kept: list[Promise] = []
+    narrator.chapter("A Kubernetes cluster with two nodes, and beside it a model")
+    with (
+        Monolith(models / "sd3", choices.output / _MONOLITH, chosen, narrator) as monolith,
+        _cluster(choices, narrator) as cluster,
+    ):
+        try:
+            _install(cluster, models, narrator)
+            kept += _pictures(cluster, models / "sd3", monolith, chosen, choices.output, narrator)
+            kept += _load(cluster, models / "synthetic", narrator)
+        except TridentServeError as error:
+            narrator.say(f"\nFAILED: {error}")
+            kept.append(Promise(claim="the demo gets to its end", holds=False, found=str(error)))
+        finally:
+            # Logs of pods that are just going may vanish under the copy; the others are there.
+            with suppress(shutil.Error):
+                cluster.keep_logs(choices.output / _LOGS)
+        narrator.chapter("Where to look next")
+        narrator.say(_where_next(cluster, choices, models))
+        memory = cluster.memory_folder
+    if not choices.keep:
+        kept.append(promises.of_the_end(_left(memory)))
+    return kept
+
+
+def _left(memory: Path) -> list[str]:
+    """What there still is of a cluster: processes, and files in memory."""
+    processes = [f"process {pid}" for pid in marked(f"{memory.name}/") if not is_zombie(pid)]
+    return processes + [str(memory)] * memory.exists()
+
+
+def _cluster(choices: Choices, narrator: Narrator) -> LocalCluster:
+    def progress(what: str, seconds: float) -> None:
+        narrator.say(f"{what}: up")
+
+    settings = ClusterSettings(nodes=2)
+    if choices.keep:
+        return KeptCluster(choices.name, settings, progress)
+    return LocalCluster(settings=settings, progress=progress)
+
+
+def _install(cluster: LocalCluster, models: Path, narrator: Narrator) -> None:
+    nodes = cluster.kubectl("get", "nodes", "--no-headers").splitlines()
+    narrator.say(f"kubectl get nodes: {'; '.join(' '.join(node.split()[:2]) for node in nodes)}")
+    narrator.chapter("Helm installs the definitions and the operator")
+    product.install(cluster, file_roots=[models], shared_memory_namespaces=[resources.NAMESPACE])
+    listed = product.helm(cluster, "list", "--short").split()
+    narrator.say(f"helm list: {', '.join(listed)}; the operator is ready")
+    cluster.kubectl("apply", "-f", "-", stdin=resources.namespace())
+
+
+def _pictures(
+    cluster: LocalCluster,
+    model: Path,
+    monolith: Monolith,
+    chosen: tuple[Job, ...],
+    output: Path,
+    narrator: Narrator,
+) -> tuple[Promise, ...]:
+    narrator.chapter("A DiffusionPipeline is applied")
+    monolith.wait_for_model()
+    watching.apply(cluster, resources.pictures_pipeline(model), narrator)
+    watching.wait_until_ready(cluster, resources.PICTURES, narrator)
+    narrator.chapter(f"{len(chosen)} prompts at once, through the router")
+    endpoint = _endpoint(cluster, resources.PICTURES)
+    finished, first_s = asyncio.run(pictures.draw(endpoint, chosen, output, narrator))
+    narrator.say(f"The first picture was there after {first_s:.1f} s.")
+    monolith.wait_for_pictures()
+    different = differing(chosen, output, output / _MONOLITH)
+    narrator.say(
+        f"{len(chosen) - len(different)} of {len(chosen)} pictures equal those of diffusers'"
+        " own pipeline, bit for bit."
+    )
+    narrator.say("\nSeconds by stage:\n" + tables.seconds_table(chosen, finished))
+    narrator.say("\nThe way of the tensors:\n" + tables.hops_table(chosen, finished))
+    return promises.of_pictures(len(chosen), finished, different)
+
+
+def _load(cluster: LocalCluster, model: Path, narrator: Narrator) -> tuple[Promise, ...]:
+    narrator.chapter("Load: a second pipeline, whose workers wait as long as a model would compute")
+    resources.write_synthetic(model)
+    watching.apply(cluster, resources.load_pipeline(model), narrator)
+    watching.wait_until_ready(cluster, resources.LOAD, narrator)
+    source = load.Source(_endpoint(cluster, resources.LOAD), read_model(model))
+    outcome = asyncio.run(_phases(cluster, source, narrator))
+    plans = {
+        f"before, {QUIET_PER_S:g}/s": outcome.before,
+        f"under load, {BUSY_PER_S:g}/s": outcome.under,
+        f"after, {QUIET_PER_S:g}/s": outcome.after,
+    }
+    narrator.say("\n" + tables.plans_table(plans))
+    return promises.of_load(outcome)
+
+
+async def _phases(cluster: LocalCluster, source: load.Source, narrator: Narrator) -> LoadOutcome:
+    """Little, much and little again; nothing changes but the rate."""
+    follower = load.Follower(cluster, source, narrator)
+
+    async def phase(rate_per_s: float, until: load.Until) -> PlanSeen:
+        narrator.say(f"-- {rate_per_s:g} requests/s")
+        source.rate_per_s = rate_per_s
+        return await follower.follow(until=until, within_s=_SETTLES_WITHIN_S)
+
+    source.rate_per_s = QUIET_PER_S
+    async with source.running():
+        before = await phase(QUIET_PER_S, lambda plan: plan.arrivals_per_s is not None)
+        under = await phase(BUSY_PER_S, lambda plan: plan.workers >= 3)
+        after = await phase(QUIET_PER_S, lambda plan: plan.size == before.size)
+    tally = source.tally
+    narrator.say(f"Every request is answered for: {tally.right} of {tally.sent} are right.")
+    return LoadOutcome(
+        before=before,
+        under=under,
+        after=after,
+        sent=tally.sent,
+        right=tally.right,
+        problems=tuple(tally.problems),
+        rate_per_s=BUSY_PER_S,
+    )
+
+
+def _endpoint(cluster: LocalCluster, pipeline: str) -> str:
+    return asyncio.run(
+        find_endpoint(
+            pipeline=pipeline,
+            namespace=resources.NAMESPACE,
+            kubeconfig=str(cluster.kubeconfig),
+        )
+    )
+
+
+def _where_next(cluster: LocalCluster, choices: Choices, models: Path) -> str:
+    lines = [
+        f"{choices.output}/*.png            the pictures (noise: the model's weights are random)",
+        f"{choices.output}/{_MONOLITH}/*.png   the same ones, by diffusers alone",
+        f"{choices.output}/{_LOGS}/            what each process said",
+        "examples/, docs/              pipelines to apply, and how it all works",
+    ]
+    if not choices.keep:
+        return "\n".join([*lines, "tridentserve local demo --keep   leaves the cluster running"])
+    where = f"-n {resources.NAMESPACE}"
+    lines += [
+        "",
+        "The cluster runs on:",
+        f"  export KUBECONFIG={cluster.kubeconfig}",
+        f"  kubectl {where} get dp,deployments,pods",
+        f"  kubectl {where} describe dp {resources.LOAD}",
+        f"  .venv/bin/tridentserve generate {where} --pipeline {resources.PICTURES}"
+        " --prompt 'a fox' -o fox.png",
+        f"  {cluster.prometheus_url}   Prometheus",
+        "End it with:",
+        f"  .venv/bin/tridentserve local down --name {choices.name}; rm -r {models}",
+    ]
+    return "\n".join(lines)
+
+
+def _verdict(kept: list[Promise]) -> str:
+    broken = [promise for promise in kept if not promise.holds]
+    if broken:
+        return f"NOT as promised: {'; '.join(promise.claim for promise in broken)}."
+    return (
+        "Proven: from kubectl apply to pictures that equal the monolith's bit for bit, tensors by"
+        " shared memory and Redis, and a plan that follows the load with no request lost."
+    )
+
+
+def _empty(output: Path) -> None:
+    """Take away what an earlier demo wrote, and nothing else."""
+    output.mkdir(parents=True, exist_ok=True)
+    for folder in (_LOGS, _MONOLITH):
+        shutil.rmtree(output / folder, ignore_errors=True)
+    for job in jobs():
+        (output / job.file_name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _sigterm_is_an_exit() -> Iterator[None]:
+    """Clean up after SIGTERM as after Ctrl-C, which raises by itself."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
