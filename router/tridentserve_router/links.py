@@ -65,14 +65,18 @@ class Link:
         except aio.AioRpcError as error:
             raise status.from_call(error) from None
 
-    async def release(self, refs: Sequence[tensor_pb2.TensorRef], timeout_s: float) -> None:
-        """Ask it to forget tensors.
+    async def release(
+        self, refs: Sequence[tensor_pb2.TensorRef], boot_id: str, timeout_s: float
+    ) -> None:
+        """Ask it to forget tensors that the process `boot_id` made, its own or one that is gone.
 
         Raises:
             TridentServeError: it did not hear it.
         """
         try:
-            await self._stub.Release(stage_pb2.ReleaseRequest(refs=refs), timeout=timeout_s)
+            await self._stub.Release(
+                stage_pb2.ReleaseRequest(refs=refs, boot_id=boot_id), timeout=timeout_s
+            )
         except aio.AioRpcError as error:
             raise status.from_call(error) from None
 

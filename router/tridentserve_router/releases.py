@@ -2,8 +2,9 @@
 
 Journeys end many times a second and each owes a word to two producers, so the references of one
 worker are collected for a moment and travel in one call. A producer that cannot be reached is
-asked again. One whose pod is gone has a stand-in: any worker can reach the network store, and one
-of the same memory domain shared memory. After `_TRIES` only the store's expiry is left.
+asked again. One whose process is gone has a stand-in, which is told whose the tensors were: what
+runs under its name now or, once its pod is gone, any worker for the network store and one of the
+same memory domain for shared memory. After `_TRIES` only the store's expiry is left.
 """
 
 import asyncio
@@ -46,14 +47,15 @@ class Releases:
     def __init__(self, links: Links, *, collect_s: float = _COLLECT_S) -> None:
         """Owe nothing; `collect_s` is how long references are collected."""
         self._links, self._collect_s = links, collect_s
-        self._owed: dict[WorkerId, list[Held]] = {}
+        self._owed: dict[tuple[WorkerId, str], list[Held]] = {}
+        """By worker and boot id: one process made all of a list."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, held: Iterable[Held]) -> None:
         """Owe these too; returns at once."""
         for one in held:
-            self._owed.setdefault(one.worker, []).append(one)
+            self._owed.setdefault((one.worker, one.boot_id), []).append(one)
         if self._owed and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._collect_s, self._send)
 
@@ -75,7 +77,7 @@ class Releases:
             self._timer.cancel()
             self._timer = None
         owed, self._owed = self._owed, {}
-        for worker, held in owed.items():
+        for (worker, _), held in owed.items():
             for first in range(0, len(held), _REFS_A_CALL):
                 task = asyncio.create_task(
                     self._release(worker, held[first : first + _REFS_A_CALL])
@@ -110,7 +112,7 @@ class Releases:
 async def _ask(link: Link, held: list[Held]) -> bool:
     refs = [cast(tensor_pb2.TensorRef, one.ref) for one in held]
     try:
-        await link.release(refs, _TIMEOUT_S)
+        await link.release(refs, held[0].boot_id, _TIMEOUT_S)
     except TridentServeError as error:
         _log.info("release not heard", extra={"address": link.address, "problem": str(error)})
         return False

@@ -375,6 +375,17 @@ async def test_release_leaves_what_another_worker_made(serve: "Serve") -> None:
     assert bench.network.get(convert.tensor_ref_from(foreign))
 
 
+async def test_release_deletes_what_a_process_made_that_is_gone(serve: "Serve") -> None:
+    bench = await serve(FakeRunner(Stage.ENCODE))
+    orphan = _put(bench.network, b"a dead worker's")
+
+    for _ in range(2):
+        await bench.stub.Release(stage_pb2.ReleaseRequest(refs=[orphan], boot_id="another"))
+
+    with pytest.raises(errors.TensorMissingError):
+        bench.network.get(convert.tensor_ref_from(orphan))
+
+
 async def test_export_copies_and_the_copy_goes_with_its_original(serve: "Serve") -> None:
     bench = await serve(FakeRunner(Stage.ENCODE))
     answer = await bench.run(bench.request(prompt="a fox", output_domain=bench.domain))

@@ -55,6 +55,23 @@ def test_keys_carry_the_prefix(store: RedisStore, redis_server: "RedisServer") -
     assert sorted(redis_server.keys()) == sorted(name.encode() for name in chunk_names(ref))
 
 
+def test_an_orphan_is_discarded_whole_by_whoever_knows_its_reference(
+    store: RedisStore, redis_server: "RedisServer"
+) -> None:
+    orphan, other = (store.put(tensors(seed=seed), ttl_s=30, now=0) for seed in (1, 2))
+    reader = RedisStore(redis_server.url, prefix="test")
+    reader.delete(orphan)
+    assert reader.get(orphan)
+
+    for _ in range(2):
+        reader.discard(orphan)
+    reader.discard(replace(other, store="shm"))
+    reader.discard(replace(other, size_bytes=1 << 60))
+
+    assert sorted(redis_server.keys()) == sorted(name.encode() for name in chunk_names(other))
+    reader.close()
+
+
 @pytest.mark.parametrize("number", range(4))
 def test_a_chunk_that_is_gone_makes_the_set_missing(
     store: RedisStore, redis_server: "RedisServer", number: int

@@ -141,6 +141,15 @@ class Handoff:
         # Shielded: what is out of the books already must go, whoever hangs up.
         await asyncio.shield(self._delete(self._references.pop(refs)))
 
+    async def release_orphans(self, refs: Iterable[TensorRef]) -> None:
+        """Delete what a process made that is gone: nobody else can any more.
+
+        Raises:
+            UnavailableError: a store cannot be reached; asking again is safe.
+        """
+        for ref in refs:
+            await self._timed(partial(self._stores.discard, ref))
+
     async def release_segment(self, segment: SegmentId) -> None:
         """Forget what a segment made."""
         await self.release(self._references.of_segment(segment))

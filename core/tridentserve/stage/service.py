@@ -88,14 +88,16 @@ class StageService(stage_pb2_grpc.StageServiceServicer):
     async def Release(
         self, request: stage_pb2.ReleaseRequest, context: "_Context"
     ) -> stage_pb2.ReleaseResponse:
-        """Forget tensors that this worker made."""
+        """Forget tensors that this worker made, or one that is gone."""
         parts = self._parts()
-        await parts.handoff.release(
-            [
-                convert.tensor_ref_from(message, f"refs[{index}]")
-                for index, message in enumerate(request.refs)
-            ]
-        )
+        refs = [
+            convert.tensor_ref_from(message, f"refs[{index}]")
+            for index, message in enumerate(request.refs)
+        ]
+        if request.boot_id in ("", parts.identity.boot_id):
+            await parts.handoff.release(refs)
+        else:
+            await parts.handoff.release_orphans(refs)
         return stage_pb2.ReleaseResponse()
 
     async def Export(

@@ -1,7 +1,7 @@
 """The protocol of tensor stores, with what every implementation promises.
 
 - Ownership: the store that put a tensor owns it until `delete` or expiry. Readers never delete, and
-  deleting what another owner put does nothing.
+  deleting what another owner put does nothing; `discard` is for owners that are known to be dead.
 - Capacity: bounded. A `put` beyond it raises `ExhaustedError`, and never drops an older tensor.
 - Lifetime: until `delete`; `ttl_s` is the last resort for owners that died.
 - Memory: what `get` returns is the caller's own: valid as long as it is referenced, whatever the
@@ -54,6 +54,14 @@ class TensorStore(Protocol):
 
     def delete(self, ref: TensorRef) -> None:
         """Forget a set; no error where it is gone already.
+
+        Raises:
+            UnavailableError: the store cannot be reached.
+        """
+        ...
+
+    def discard(self, ref: TensorRef) -> None:
+        """Forget a set whose owner died; nothing happens where `reap` finds such sets by itself.
 
         Raises:
             UnavailableError: the store cannot be reached.

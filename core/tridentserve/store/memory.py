@@ -92,6 +92,10 @@ class MemoryStore:
             with self._lock:
                 self._sets.pop(ref.key, None)
 
+    def discard(self, ref: TensorRef) -> None:
+        """Forget a set; owners of one process are not told apart."""
+        self.delete(ref)
+
     def reap(self, *, now: float) -> None:
         """Forget what has expired."""
         with self._lock:

@@ -101,6 +101,16 @@ class Stores:
             if store and store.name == ref.store:
                 store.delete(ref)
 
+    def discard(self, ref: TensorRef) -> None:
+        """Forget a set whose owner died, as far as its store does not find that by itself.
+
+        Raises:
+            UnavailableError: the store cannot be reached.
+        """
+        for store in (self._local, self._network):
+            if store and store.name == ref.store:
+                store.discard(ref)
+
     def reap(self, *, now: float) -> None:
         """Forget what has expired, and clean up after dead owners; call it every few seconds."""
         for store in (self._local, self._network):

@@ -5,8 +5,9 @@ transaction: one large SET takes the server and the client about twice as long. 
 a set, since its reference exists only after the last chunk is acknowledged, and no key is ever
 written twice.
 
-- Ownership: keys carry a random owner; only that store deletes them. What could not be deleted
-  because the server was away is tried again by `reap`; a TTL on every key is the last resort.
+- Ownership: keys carry a random owner; only that store deletes them, while it lives. What could
+  not be deleted because the server was away is tried again by `reap`; a TTL on every key is the
+  last resort.
 - Capacity: the server's `maxmemory`. A full server must refuse (`noeviction`), which is checked:
   one that evicts would lose tensors silently.
 - Integrity: a CRC-32 of the whole, in the reference.
@@ -150,6 +151,12 @@ class RedisStore:
                 self._doomed[ref.key] = entry
         if entry:
             self._delete_doomed()
+
+    def discard(self, ref: TensorRef) -> None:
+        """Forget a set of a dead owner, which nobody else could do before its time is up."""
+        if ref.store == self.name and 0 < ref.size_bytes <= _MAX_SET_BYTES:
+            with _failures():
+                self._client.unlink(*self._chunk_keys(ref.key, ref.size_bytes))
 
     def reap(self, *, now: float) -> None:
         """Delete what could not be deleted before; the server itself forgets what has expired."""

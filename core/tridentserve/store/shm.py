@@ -116,6 +116,9 @@ class SharedMemoryStore:
                 del self._held[generation]
                 self._pool.give_back(held.slot)
 
+    def discard(self, ref: TensorRef) -> None:
+        """Nothing: `reap` sees the lease of a dead owner free."""
+
     def reap(self, *, now: float) -> None:
         """Empty expired slots, unmap what is gone, remove folders of dead workers."""
         with self._lock:
