@@ -35,7 +35,7 @@ def draw(model: Path, out: Path, jobs: list[dict[str, Any]]) -> None:
     from diffusers import DiffusionPipeline
 
     torch.set_num_threads(1)
-    pipeline = DiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32)
+    pipeline = DiffusionPipeline.from_pretrained(model, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     for job in jobs:
         began = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import shutil
 import signal
 import tempfile
@@ -21,6 +22,7 @@ from tridentserve_local.processes import is_zombie, marked
 from tridentserve_local.settings import ClusterSettings
 
 from . import load, pictures, promises, resources, tables, watching
+from .errors import DemoError
 from .jobs import Job, jobs
 from .kept import KeptCluster
 from .monolith import Monolith, differing
@@ -48,16 +50,11 @@ def run(choices: Choices, narrator: Narrator) -> int:
 
     Raises:
         ClusterError: the cluster did not come up.
+        DemoError: another demo writes to the same folder.
         ToolMissingError: a program is not to be had.
     """
-    _empty(choices.output)
-    models = Path(tempfile.mkdtemp(prefix="tridentserve-demo-"))
-    try:
-        with _sigterm_is_an_exit():
-            kept = _tell(narrator, choices, models)
-    finally:
-        if not choices.keep:
-            shutil.rmtree(models, ignore_errors=True)
+    with _sigterm_is_an_exit(), emptied(choices.output), _models(choices) as models:
+        kept = _tell(narrator, choices, models)
     narrator.chapter("What was promised")
     narrator.say("\n".join(promise.line for promise in kept))
     narrator.say(f"\nAfter {narrator.seconds:.0f} s: {_verdict(kept)}")
@@ -232,13 +229,37 @@ def _verdict(kept: list[Promise]) -> str:
     )
 
 
-def _empty(output: Path) -> None:
-    """Take away what an earlier demo wrote, and nothing else."""
+@contextmanager
+def emptied(output: Path) -> Iterator[None]:
+    """Take away what an earlier demo wrote there, and nothing else; keep a second demo out.
+
+    Raises:
+        DemoError: another demo writes there now.
+    """
     output.mkdir(parents=True, exist_ok=True)
-    for folder in (_LOGS, _MONOLITH):
-        shutil.rmtree(output / folder, ignore_errors=True)
-    for job in jobs():
-        (output / job.file_name).unlink(missing_ok=True)
+    with (output / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(
+                f"another demo writes to {output}; wait for its end, or give --output FOLDER"
+            ) from None
+        for folder in (_LOGS, _MONOLITH):
+            shutil.rmtree(output / folder, ignore_errors=True)
+        for job in jobs():
+            (output / job.file_name).unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
+def _models(choices: Choices) -> Iterator[Path]:
+    """A folder for models, with a plain path whatever the checkout's is."""
+    folder = Path(tempfile.mkdtemp(prefix="tridentserve-demo-"))
+    try:
+        yield folder
+    finally:
+        if not choices.keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
