@@ -35,9 +35,17 @@ from tridentserve.domain.dispatch import (
     WorkerUp,
     Yield,
 )
-from tridentserve.domain.ids import DeviceId, Epoch, RequestId, SegmentId, WorkerId
+from tridentserve.domain.ids import (
+    ContentDigest,
+    DeviceId,
+    Epoch,
+    PipelineName,
+    RequestId,
+    SegmentId,
+    WorkerId,
+)
 from tridentserve.domain.plans import PlacementPlan
-from tridentserve.domain.stages import Stage
+from tridentserve.domain.stages import STAGES, Stage
 
 NO_EPOCH = Epoch(0)
 """Before the first decision about a request."""
@@ -75,6 +83,7 @@ class State:
         self._waiting: dict[Stage, dict[RequestId, None]] = {stage: {} for stage in Stage}
         self._workers: dict[WorkerId, Worker] = {}
         self._capable: dict[Stage, tuple[Worker, ...]] = dict.fromkeys(Stage, ())
+        self._complete: frozenset[tuple[PipelineName, ContentDigest]] = frozenset()
         self._running: dict[WorkerId, dict[SegmentId, Segment]] = {}
         self._parked: dict[SegmentId, Segment] = {}
         self._hosts: dict[SegmentId, WorkerId] = {}
@@ -105,6 +114,11 @@ class State:
         """Workers that can be given a stage: they host it, and do not drain."""
         return self._capable[stage]
 
+    @property
+    def complete(self) -> frozenset[tuple[PipelineName, ContentDigest]]:
+        """Contents that have a worker for every stage, draining ones left out."""
+        return self._complete
+
     def running(self, worker: WorkerId) -> tuple[Segment, ...]:
         """Segments that run on a worker, those that yielded left out."""
         return tuple(self._running.get(worker, {}).values())
@@ -129,6 +143,11 @@ class State:
     def lessees(self, device: DeviceId) -> frozenset[WorkerId]:
         """Workers whose segments run on a device now."""
         return frozenset(self._leases.get(device, ()))
+
+    def is_leased(self, device: DeviceId, *, besides: WorkerId) -> bool:
+        """Whether the segments of another worker run on a device now."""
+        lessees = self._leases.get(device)
+        return lessees is not None and any(lessee != besides for lessee in lessees)
 
     def reserved(self, worker: WorkerId) -> int:
         """Requests that prefer a worker for a stage to come."""
@@ -186,6 +205,12 @@ class State:
                 for worker in self._workers.values()
                 if stage in worker.capable and not worker.draining
             )
+        self._complete = frozenset.intersection(
+            *(
+                frozenset((worker.pipeline, worker.digest) for worker in self._capable[stage])
+                for stage in STAGES
+            )
+        )
 
     # --- requests ---------------------------------------------------------------------------------
 

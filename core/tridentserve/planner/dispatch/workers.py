@@ -17,7 +17,6 @@ where it could not be given to another one any more.
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
 
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.dispatch import Demand
@@ -28,7 +27,6 @@ from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.planner.state import Journey, State
 
 _Key = tuple[Shape, int, float]
-_Content = tuple[str | None, str]
 
 
 def strategy_of(worker: Worker) -> Strategy:
@@ -47,15 +45,6 @@ def hosts(worker: Worker, demand: Demand, stage: Stage, digest: str | None) -> b
     )
 
 
-def complete_contents(state: State) -> frozenset[_Content]:
-    """(pipeline, digest) pairs that have a worker for every stage, draining ones left out."""
-    stages: dict[_Content, set[Stage]] = {}
-    for worker in state.workers.values():
-        if not worker.draining:
-            stages.setdefault((worker.pipeline, worker.digest), set()).update(worker.capable)
-    return frozenset(content for content, found in stages.items() if found >= set(STAGES))
-
-
 def stranded(state: State) -> list[Journey]:
     """Journeys that wait for content that is going away, while other content could serve them.
 
@@ -63,7 +52,6 @@ def stranded(state: State) -> list[Journey]:
     of another digest is there. Planners leave them waiting: to begin again on other content
     (`StageFailed` with `again` encode) is the journey's own decision.
     """
-    complete = complete_contents(state)
     found = []
     for stage in STAGES:
         for journey in state.waiting(stage):
@@ -76,7 +64,7 @@ def stranded(state: State) -> list[Journey]:
                 continue
             if any(
                 digest != journey.digest and journey.demand.pipeline in (None, pipeline)
-                for pipeline, digest in complete
+                for pipeline, digest in state.complete
             ):
                 found.append(journey)
     return found
@@ -95,29 +83,16 @@ class Floor:
     """Slots and devices that are still free within one decision."""
 
     def __init__(self, state: State) -> None:
-        """Look once at every worker that somebody may be waiting for."""
+        """Nothing is taken yet."""
         self._state = state
         self._taken: dict[DeviceId, WorkerId] = {}
         self._held: dict[DeviceId, WorkerId] = {}
         self._reserved: Counter[WorkerId] = Counter()
-        self._places = {
-            worker.id: _Place(worker, worker.slots)
-            for stage in STAGES
-            if state.queue_length(stage)
-            for worker in state.capable(stage)
-            if state.is_idle(worker.id)
-        }
-
-    @cached_property
-    def _complete(self) -> frozenset[_Content]:
-        # Only a first segment asks for it, and it takes a look at every worker.
-        return complete_contents(self._state)
+        self._places: dict[WorkerId, _Place] = {}
 
     def open(self, stage: Stage) -> bool:
         """Whether any worker of a stage has a slot left."""
-        return any(
-            place.slots > 0 and stage in place.worker.capable for place in self._places.values()
-        )
+        return any(self._room(worker) is not None for worker in self._state.capable(stage))
 
     def choose(self, journey: Journey) -> Worker | None:
         """The best worker that can start the journey's stage now; None leaves it waiting.
@@ -125,20 +100,25 @@ class Floor:
         A journey that only a device lease keeps waiting holds that device: whoever comes after it
         in this decision cannot take it, so a stream of small work does not starve large work.
         """
-        eligible = self._eligible(journey)
-        ready = [place for place in eligible if self._fits(place, journey)]
-        free = [place for place in ready if not self._leased(place.worker)]
-        if free:
-            return min(free, key=lambda place: self._rank(place, journey)).worker
-        if ready:
-            best = min(ready, key=lambda place: self._rank(place, journey)).worker
-            for device in best.devices:
-                self._held.setdefault(device, best.id)
-        return None
+        reserved = self._reserved_place(journey)
+        if reserved is not None:
+            return reserved.worker
+        ready = [place for place in self._eligible(journey) if self._fits(place, journey)]
+        if not ready:
+            return None
+        best = min(ready, key=lambda place: self._rank(place, journey))
+        if self._leased(best.worker):
+            free = [place for place in ready if not self._leased(place.worker)]
+            if not free:
+                for device in best.worker.devices:
+                    self._held.setdefault(device, best.worker.id)
+                return None
+            best = min(free, key=lambda place: self._rank(place, journey))
+        return best.worker
 
     def take(self, worker: Worker, journey: Journey) -> None:
         """Use a slot of a worker, and its devices."""
-        place = self._places[worker.id]
+        place = self._places.setdefault(worker.id, _Place(worker, worker.slots))
         place.slots -= 1
         place.key = _key(journey)
         for device in worker.devices[: strategy_of(worker).degree]:
@@ -172,6 +152,29 @@ class Floor:
             self._reserved[best.id] += 1
         return best
 
+    def _room(self, worker: Worker) -> _Place | None:
+        """Where a worker stands in this decision; None where it has no slot left."""
+        place = self._places.get(worker.id)
+        if place is None:
+            # Only what is touched is noted: most decisions are about one request of many workers.
+            idle = self._state.is_idle(worker.id) and worker.slots > 0
+            return _Place(worker, worker.slots) if idle else None
+        return place if place.slots > 0 else None
+
+    def _reserved_place(self, journey: Journey) -> _Place | None:
+        """The place that comes before all others, where it can be had; no need to rank then."""
+        if journey.preferred is None or journey.preferred_stage is not journey.stage:
+            return None
+        worker = self._state.workers.get(journey.preferred)
+        if (
+            worker is None
+            or worker.id in journey.excluded
+            or not hosts(worker, journey.demand, journey.stage, journey.digest)
+        ):
+            return None
+        place = self._room(worker)
+        return place if place and place.key is None and not self._leased(worker) else None
+
     def _eligible(self, journey: Journey) -> list[_Place]:
         """Workers with a place that may run it: not excluded ones, unless there is no other."""
         capable = [
@@ -183,19 +186,19 @@ class Floor:
         chosen = others or capable
         if journey.digest is None:
             # A first segment binds the journey to a content: one that can finish it comes first.
-            whole = [w for w in chosen if (w.pipeline, w.digest) in self._complete]
+            whole = [w for w in chosen if (w.pipeline, w.digest) in self._state.complete]
             chosen = whole or chosen
-        return [self._places[worker.id] for worker in chosen if worker.id in self._places]
+        return [place for worker in chosen if (place := self._room(worker)) is not None]
 
     def _fits(self, place: _Place, journey: Journey) -> bool:
-        return place.slots > 0 and place.key in (None, _key(journey))
+        return place.key in (None, _key(journey))
 
     def _leased(self, worker: Worker) -> bool:
         """Whether somebody else runs on, or is before us for, a device that this one would use."""
         if worker.isolated:
             return False
         for device in worker.devices[: strategy_of(worker).degree]:
-            if self._state.lessees(device) - {worker.id}:
+            if self._state.is_leased(device, besides=worker.id):
                 return True
             if self._taken.get(device, worker.id) != worker.id:
                 return True
@@ -218,7 +221,9 @@ class Floor:
 
     def _busy(self, worker: Worker) -> float:
         """Requests that a worker runs or is preferred by, by slot."""
-        running = sum(len(segment.requests) for segment in self._state.running(worker.id))
+        running = 0
+        if not self._state.is_idle(worker.id):
+            running = sum(len(segment.requests) for segment in self._state.running(worker.id))
         waiting = self._state.reserved(worker.id) + self._reserved[worker.id]
         return (running + waiting) / max(1, worker.slots)
 
