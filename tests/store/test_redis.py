@@ -15,7 +15,7 @@ from tridentserve.errors import (
     TensorMissingError,
     UnavailableError,
 )
-from tridentserve.store.redis import CHUNK_BYTES, RedisStore
+from tridentserve.store.redis import CHUNK_BYTES, LEASE_S, RedisStore
 
 if TYPE_CHECKING:
     from tests.store.conftest import RedisServer
@@ -40,13 +40,32 @@ def chunk_names(ref: TensorRef) -> list[str]:
     return [f"test:{ref.key}:{number}" for number in range(count)]
 
 
-def test_every_key_expires_by_itself(store: RedisStore, redis_server: "RedisServer") -> None:
-    ref = store.put(tensors(), ttl_s=30, now=0)
+@pytest.mark.parametrize("ttl_s", [2.0, 3600.0])
+def test_what_a_killed_owner_leaves_is_gone_after_the_lease_at_the_latest(
+    store: RedisStore, redis_server: "RedisServer", ttl_s: float
+) -> None:
+    ref = store.put(tensors(), ttl_s=ttl_s, now=0)
     with redis_server.client() as client:
         left_ms = [client.pttl(name) for name in chunk_names(ref)]
 
     assert len(left_ms) == 4
-    assert all(0 < left <= 30_000 for left in left_ms)
+    assert all(0 < left <= min(ttl_s, LEASE_S) * 1000 for left in left_ms)
+
+
+def test_an_owner_that_lives_keeps_its_keys_until_their_own_expiry(
+    store: RedisStore, redis_server: "RedisServer"
+) -> None:
+    ref = store.put(tensors(), ttl_s=3600, now=0)
+    with redis_server.client() as client:
+
+        def left_s(after_reap_at: float) -> list[float]:
+            for name in chunk_names(ref):
+                client.pexpire(name, 10_000)  # as if a part of the lease were over
+            store.reap(now=after_reap_at)
+            return [client.pttl(name) / 1000 for name in chunk_names(ref)]
+
+        assert min(left_s(100.0)) > 15
+        assert max(left_s(3595.0)) <= 5
 
 
 def test_keys_carry_the_prefix(store: RedisStore, redis_server: "RedisServer") -> None:

@@ -5,9 +5,10 @@ transaction: one large SET takes the server and the client about twice as long. 
 a set, since its reference exists only after the last chunk is acknowledged, and no key is ever
 written twice.
 
-- Ownership: keys carry a random owner; only that store deletes them, while it lives. What could
-  not be deleted because the server was away is tried again by `reap`; a TTL on every key is the
-  last resort.
+- Ownership: keys carry a random owner; only that store deletes them, while it lives. What could not
+  be deleted because the server was away is tried again by `reap`.
+- Lease: a key lives for `LEASE_S` and is prolonged by `reap` until its own expiry, so that what a
+  killed owner leaves, even half a set that nobody ever heard of, is gone within that time.
 - Capacity: the server's `maxmemory`. A full server must refuse (`noeviction`), which is checked:
   one that evicts would lose tensors silently.
 - Integrity: a CRC-32 of the whole, in the reference.
@@ -41,6 +42,8 @@ from tridentserve.store.buffers import BufferPool
 # A little less than 1 MB: with its header, a value of just that would take 1.25 MB of the server.
 CHUNK_BYTES = (1 << 20) - 256
 _MAX_SET_BYTES = 1 << 34
+LEASE_S = 30.0
+"""Six times the interval in which workers call `reap`: a busy one must not lose its tensors."""
 _READ_TOGETHER = 2
 """Chunks asked for at once; more do not fit into the cache, and 32 MB took twice as long."""
 _SOCKET_READ_BYTES = 1 << 18
@@ -80,6 +83,7 @@ class RedisStore:
         self._doomed: dict[str, tuple[int, float]] = {}
         self._policy_checked = False
         self._closed = False
+        self._prolonged_s = 0.0
 
     @property
     def name(self) -> str:
@@ -159,13 +163,17 @@ class RedisStore:
                 self._client.unlink(*self._chunk_keys(ref.key, ref.size_bytes))
 
     def reap(self, *, now: float) -> None:
-        """Delete what could not be deleted before; the server itself forgets what has expired."""
+        """Delete what could not be deleted before, and prolong the rest.
+
+        What has expired is only forgotten: the server deletes it.
+        """
         with self._lock:
             for entries in (self._held, self._doomed):
                 for key in [key for key, (_, expires_s) in entries.items() if expires_s <= now]:
                     del entries[key]
         with suppress(UnavailableError):
             self._delete_doomed()
+            self._prolong(now)
 
     def close(self) -> None:
         """Delete what is left of this worker's, where the server can be reached."""
@@ -191,8 +199,22 @@ class RedisStore:
         pipeline = self._client.pipeline(transaction=False)
         for number, chunk_key in enumerate(self._chunk_keys(key, data.nbytes)):
             chunk = data[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
-            pipeline.set(chunk_key, chunk, px=max(1, round(ttl_s * 1000)))
+            pipeline.set(chunk_key, chunk, px=_milliseconds(ttl_s))
         pipeline.execute()
+
+    def _prolong(self, now: float) -> None:
+        if now - self._prolonged_s < LEASE_S / 4:
+            return
+        with self._lock:
+            kept = self._sending | self._held
+        if kept:
+            with _failures():
+                pipeline = self._client.pipeline(transaction=False)
+                for key, (size, expires_s) in kept.items():
+                    for chunk_key in self._chunk_keys(key, size):
+                        pipeline.pexpire(chunk_key, _milliseconds(expires_s - now))
+                pipeline.execute()
+        self._prolonged_s = now
 
     def _settle(self, key: str, written: bool) -> bool:
         """Note what became of a set; True where it is kept."""
@@ -240,6 +262,10 @@ class RedisStore:
     def _chunk_keys(self, key: str, size_bytes: int) -> Iterator[str]:
         for number in range(-(-size_bytes // CHUNK_BYTES)):
             yield f"{self._prefix}:{key}:{number}"
+
+
+def _milliseconds(left_s: float) -> int:
+    return max(1, round(min(left_s, LEASE_S) * 1000))
 
 
 @contextmanager
