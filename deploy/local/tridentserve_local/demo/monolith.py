@@ -41,7 +41,7 @@ class Monolith:
         with self._errors.open("w") as errors:
             self._process = subprocess.Popen(
                 [*command, str(self._model), str(self._out), json.dumps(fields)],
-                env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -89,6 +89,11 @@ class Monolith:
         self._reader.join()
         if code != 0:
             raise DemoError(f"the monolithic pipeline failed: {self._last_words()}")
+
+    def _environment(self) -> dict[str, str]:
+        # torch leaves folders among the temporary files of whoever imports it.
+        temporary = {"TMPDIR": str(self._model.parent)}
+        return {**os.environ, **temporary, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
     def _read(self) -> None:
         assert self._process is not None
