@@ -3,8 +3,8 @@
 Journeys end many times a second and each owes a word to two producers, so the references of one
 worker are collected for a moment and travel in one call. A producer that cannot be reached is
 asked again. One whose process is gone has a stand-in, which is told whose the tensors were: what
-runs under its name now or, once its pod is gone, any worker for the network store and one of the
-same memory domain for shared memory. After `_TRIES` only the store's expiry is left.
+runs under its name now or, once its pod is gone or after `_TRIES`, any worker for the network store
+and one of the same memory domain for shared memory. After that only the store's expiry is left.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol, cast
 
+from tridentserve.domain.dispatch import Segment
 from tridentserve.domain.ids import MemoryDomain, WorkerId
 from tridentserve.errors import TridentServeError
 from tridentserve.rpc.v1 import tensor_pb2
@@ -59,6 +60,14 @@ class Releases:
         if self._owed and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._collect_s, self._send)
 
+    def abandon(self, segment: Segment) -> None:
+        """Have a segment cancelled whose call was dropped; returns at once.
+
+        A dropped call is not acknowledged: to a worker that has just finished it looks as if its
+        result had arrived, and the hand-off would stay until it expires.
+        """
+        self._keep(asyncio.create_task(self._cancel(segment)))
+
     async def flush(self) -> None:
         """Send what is owed now, and return when every try has ended."""
         self._send()
@@ -79,11 +88,21 @@ class Releases:
         owed, self._owed = self._owed, {}
         for (worker, _), held in owed.items():
             for first in range(0, len(held), _REFS_A_CALL):
-                task = asyncio.create_task(
-                    self._release(worker, held[first : first + _REFS_A_CALL])
-                )
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                some = held[first : first + _REFS_A_CALL]
+                self._keep(asyncio.create_task(self._release(worker, some)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _cancel(self, segment: Segment) -> None:
+        link = self._links.link(segment.worker)
+        if link is None:
+            return
+        try:
+            await link.cancel(segment.id, segment.epoch, _TIMEOUT_S)
+        except TridentServeError as error:
+            _log.info("cancel not heard", extra={"segment": segment.id, "problem": str(error)})
 
     async def _release(self, worker: WorkerId, held: list[Held]) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -93,6 +112,10 @@ class Releases:
                 return
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        # It may be loading its model for minutes, as a process that knows nothing of these.
+        held = await _ask_stand_ins(self._links, held)
+        if not held:
+            return
         _log.warning("release given up", extra={"worker": worker, "references": len(held)})
 
     async def _try(self, worker: WorkerId, held: list[Held]) -> list[Held]:
@@ -100,13 +123,17 @@ class Releases:
         link = self._links.link(worker)
         if link is not None:
             return [] if await _ask(link, held) else held
-        left = []
-        for domain in {one.domain for one in held}:
-            some = [one for one in held if one.domain == domain]
-            stand_in = self._links.stand_in(domain)
-            if stand_in is None or not await _ask(stand_in, some):
-                left += some
-        return left
+        return await _ask_stand_ins(self._links, held)
+
+
+async def _ask_stand_ins(links: Links, held: list[Held]) -> list[Held]:
+    left = []
+    for domain in {one.domain for one in held}:
+        some = [one for one in held if one.domain == domain]
+        stand_in = links.stand_in(domain)
+        if stand_in is None or not await _ask(stand_in, some):
+            left += some
+    return left
 
 
 async def _ask(link: Link, held: list[Held]) -> bool:

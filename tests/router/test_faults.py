@@ -10,6 +10,7 @@ from tridentserve import errors
 from tridentserve.domain.ids import WorkerId
 from tridentserve.domain.stages import STAGES
 from tridentserve.rpc.v1 import stage_pb2
+from tridentserve_router import releases
 from tridentserve_router.pods import Pod
 
 E, D, C = STAGES
@@ -315,6 +316,10 @@ async def test_a_caller_that_goes_away_cancels_the_workers_call(town: Town) -> N
         await until(lambda: chain[D].cancelled == 1)
         await until(lambda: len(chain[E].released) == 1)
         await asyncio.gather(ask.task, return_exceptions=True)
+        # In words too: a worker that had just finished takes a dropped call for a heard one.
+        run = chain[D].requests[0]
+        await until(lambda: chain[D].told_to_cancel == [(run.segment_id, run.epoch)])
+        assert chain[E].told_to_cancel == []
 
 
 @pytest.mark.parametrize(
@@ -449,6 +454,23 @@ async def test_somebody_else_is_told_what_a_pod_that_is_gone_left_behind(town: T
         ask = town.ask()
         await until(lambda: len(chain[C].requests) == 1)
         town.pods.remove(chain[E].name)
+        await until(lambda: chain[E].name not in town.router.core.dispatcher.workers)
+        ask.call.cancel()
+
+        left = chain[E].requests[0].segment_id
+        await until(lambda: left in chain[D].released + chain[C].released)
+        await asyncio.gather(ask.task, return_exceptions=True)
+
+
+async def test_somebody_else_is_told_when_a_producer_stays_silent(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "_TRIES", 3)
+    async with scripted_chain(town) as chain:
+        chain[C].runs = [chain[C].hang]
+        ask = town.ask()
+        await until(lambda: len(chain[C].requests) == 1)
+        await chain[E].kill()
         await until(lambda: chain[E].name not in town.router.core.dispatcher.workers)
         ask.call.cancel()
 
