@@ -85,7 +85,9 @@ class StageCall:
             if finished is None:
                 return Answered(outcome=outcome_of(problem, self._worker), error=problem)
         except asyncio.CancelledError:
-            if not self._lost:
+            task = asyncio.current_task()
+            # A request can be ended while its worker is being lost; the end is what counts.
+            if not self._lost or (task is not None and task.cancelling()):
                 self._call.cancel()
                 raise
             return Answered(outcome=Lost(worker=self._worker.id))

@@ -58,7 +58,11 @@ class WaitingRoom:
         stage = self._stages.pop(request, None)
         if stage is not None:
             self._add(stage, -1)
-            self._futures[request].set_result(answer)
+            future = self._futures[request]
+            # One whose request was ended a moment ago is cancelled before the request has left,
+            # and the decision must not fail for everybody else.
+            if not future.done():
+                future.set_result(answer)
 
     def leave(self, request: RequestId) -> None:
         """Forget a request, answered or not."""

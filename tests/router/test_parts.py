@@ -1,7 +1,8 @@
 """The small parts: bytes that pass through, statuses, settings, what is read of the cluster."""
 
+import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -10,7 +11,7 @@ from tests.router.conftest import PIPELINE, make_spec
 
 from tridentserve import errors
 from tridentserve.domain.cluster import Worker
-from tridentserve.domain.dispatch import Action, Cursor, Event, Segment, Start
+from tridentserve.domain.dispatch import Action, Cursor, Demand, Event, Segment, Start
 from tridentserve.domain.ids import (
     ContentDigest,
     DeviceId,
@@ -29,13 +30,15 @@ from tridentserve.planner.state import State
 from tridentserve.rpc.v1 import common_pb2, generation_pb2, stage_pb2
 from tridentserve.telemetry.metrics import RouterMetrics
 from tridentserve_router import relay
-from tridentserve_router.calls import outcome_of
+from tridentserve_router.calls import StageCall, outcome_of
 from tridentserve_router.dispatcher import Dispatcher
 from tridentserve_router.fleet import summarize
+from tridentserve_router.links import RunCall
 from tridentserve_router.moves import Broken, Ended, Failed, Lost, Outcome, Refused, Unreadable
 from tridentserve_router.pipeline import read_pipeline
 from tridentserve_router.pods import Pod, read_pod
 from tridentserve_router.settings import from_environment
+from tridentserve_router.waiting import Placed
 
 E, D, C = STAGES
 W = WorkerId("w")
@@ -253,6 +256,75 @@ def test_draining_workers_count_for_nothing() -> None:
 
 def test_a_chain_may_be_one_worker() -> None:
     assert summarize([worker("all", *STAGES)]).has_chain(ContentDigest("old"))
+
+
+# --- ends that meet decisions ---------------------------------------------------------------------
+
+
+async def test_a_decision_about_a_request_that_was_just_ended_harms_nobody() -> None:
+    metrics = RouterMetrics(CollectorRegistry(), PIPELINE)
+    dispatcher = Dispatcher(planner="Fifo", cost=CostModel(), metrics=metrics)
+    ended, other = (
+        Demand(
+            id=RequestId(name),
+            shape=MODEL.default_shape,
+            steps=4,
+            guidance=5.0,
+            count=1,
+            arrived_s=0.0,
+            deadline_s=9.0,
+            pipeline=PIPELINE,
+        )
+        for name in ("ended", "other")
+    )
+    waits = []
+    for demand in (ended, other):
+        dispatcher.arrive(demand)
+        waits.append(asyncio.create_task(dispatcher.placed(demand.id)))
+    await asyncio.sleep(0)  # both wait now
+    waits[0].cancel()
+    dispatcher.worker_up(worker("w", *STAGES), MODEL)
+    with pytest.raises(asyncio.CancelledError):
+        await waits[0]
+    dispatcher.leave(ended.id)
+    answer = await waits[1]
+
+    assert isinstance(answer, Placed)
+    assert answer.worker.id == W
+
+
+class Endless:
+    """A call that says nothing until it is cancelled."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self._cancelled = asyncio.Event()
+
+    def cancel(self) -> None:
+        """End it."""
+        self._cancelled.set()
+
+    async def read(self) -> bytes:
+        """As gRPC does for a call that was cancelled from here."""
+        await self._cancelled.wait()
+        raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_request_that_is_ended_while_its_worker_is_lost_ends(ended: bool) -> None:
+    async def emit(_: bytes) -> None:
+        pass
+
+    call = StageCall(cast(RunCall, Endless()), worker())
+    task = asyncio.create_task(call.events(emit))
+    await asyncio.sleep(0)  # it reads now
+    call.lose()
+    if ended:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    else:
+        assert (await task).outcome == Lost(worker=W)
 
 
 # --- a planner with a defect ----------------------------------------------------------------------
