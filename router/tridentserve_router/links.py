@@ -12,11 +12,13 @@ from tridentserve.domain.cluster import Worker
 from tridentserve.domain.ids import (
     ContentDigest,
     DeviceId,
+    Epoch,
     MemoryDomain,
     NodeId,
     PipelineName,
     PoolName,
     Revision,
+    SegmentId,
     WorkerId,
 )
 from tridentserve.errors import TridentServeError
@@ -77,6 +79,20 @@ class Link:
             await self._stub.Release(
                 stage_pb2.ReleaseRequest(refs=refs, boot_id=boot_id), timeout=timeout_s
             )
+        except aio.AioRpcError as error:
+            raise status.from_call(error) from None
+
+    async def cancel(self, segment: SegmentId, epoch: Epoch, timeout_s: float) -> None:
+        """Ask it to stop a segment, or to forget what it made if it has just finished.
+
+        Raises:
+            TridentServeError: it did not hear it.
+        """
+        request = stage_pb2.ControlRequest(
+            segment_id=segment, epoch=epoch, verb=stage_pb2.VERB_CANCEL
+        )
+        try:
+            await self._stub.Control(request, timeout=timeout_s)
         except aio.AioRpcError as error:
             raise status.from_call(error) from None
 

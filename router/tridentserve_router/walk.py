@@ -201,6 +201,9 @@ class Walk:
         stop_watching = self._around.dispatcher.watch_loss(worker.id, call.lose)
         try:
             answered = await call.events(self.emit)
+        except asyncio.CancelledError:
+            self._around.releases.abandon(placed.segment)
+            raise
         finally:
             stop_watching()
         match answered.outcome:

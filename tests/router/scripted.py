@@ -47,6 +47,7 @@ class Scripted(stage_pb2_grpc.StageServiceServicer):
         self.metadata: list[dict[str, Any]] = []
         self.released: list[str] = []
         self.cancelled = 0
+        self.told_to_cancel: list[tuple[str, int]] = []
         self.frozen: asyncio.Event | None = None
         """While set and not fired, Describe hangs."""
         self.server: aio.Server | None = None
@@ -132,17 +133,19 @@ class Scripted(stage_pb2_grpc.StageServiceServicer):
         self.released += [ref.key for ref in request.refs]
         return stage_pb2.ReleaseResponse()
 
+    async def Control(
+        self, request: stage_pb2.ControlRequest, context: Any
+    ) -> stage_pb2.ControlResponse:
+        """Remember the segment."""
+        assert request.verb == stage_pb2.VERB_CANCEL
+        self.told_to_cancel.append((request.segment_id, request.epoch))
+        return stage_pb2.ControlResponse(found=False)
+
     async def Export(
         self, request: stage_pb2.ExportRequest, context: Any
     ) -> stage_pb2.ExportResponse:
         """It has nothing to copy."""
         await status.abort(context, errors.TensorMissingError("it has no such tensor"))
-
-    async def Control(
-        self, request: stage_pb2.ControlRequest, context: Any
-    ) -> stage_pb2.ControlResponse:
-        """Nothing runs here under any name."""
-        return stage_pb2.ControlResponse(found=False)
 
     # --- life -------------------------------------------------------------------------------------
 
