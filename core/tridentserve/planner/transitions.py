@@ -32,7 +32,7 @@ A *target* pool is one that the plan wants, of the current revision; every other
 | a pod does not become ready in time | undone likewise, where something else serves |
 | undone, and nothing serves any more | an old chain whose Deployments are still there comes back |
 | nothing serves and nothing could | pods are left to wait: taking them away would help nobody |
-| suspended | everything drains, then goes |
+| suspended | everything drains, then goes: encode before diffuse before decode, as above |
 
 While a new revision cannot come up, the old one keeps the size that it has.
 """
@@ -126,9 +126,14 @@ Attempts = dict[PoolKey, Attempt | None]
 
 
 def _suspended(rollout: Rollout, now: float, patience: Patience) -> tuple[Step, ...]:
-    """Let everything drain, then go."""
+    """Let everything drain, then go, each stage when the ones before it are gone.
+
+    A journey that has begun needs the later stages yet, and an encoder stays until its journeys
+    have ended; drained all at once, they would wait for workers that nobody makes.
+    """
     for key in rollout.olds:
-        rollout.retire(key, "suspended")
+        if rollout.earlier_gone(key):
+            rollout.retire(key, "suspended")
     steps = rollout.steps() + rollout.removals(rollout.olds)
     if any(rollout.state(key).holds for key in rollout.olds):
         steps.append(Wait(reason="workers drain", until_s=now + patience.tick_s))
