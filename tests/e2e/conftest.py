@@ -25,6 +25,19 @@ from tridentserve_local.testing import (
 SHARED = "e2e-shared"
 """The namespace whose pods may share memory; it admits hostPath volumes, as it must."""
 
+LOAD_WINDOW_S = 6
+"""Over which the operator has Prometheus take rates; it scrapes every second here."""
+QUICK = {
+    "intervals": {
+        "loadWindowSeconds": LOAD_WINDOW_S,
+        "loadSeconds": 1,
+        "loadMaxAgeSeconds": 10,
+        "unschedulableSeconds": 5,
+        "retrySeconds": 60,
+    }
+}
+"""Values of the chart under which nobody waits for long."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever stands here needs the cluster."""
@@ -49,7 +62,9 @@ def local_cluster(models: Path) -> Iterator[LocalCluster]:
     """A cluster with the product on it, for all end-to-end tests."""
     settings = ClusterSettings(nodes=2, gpus=2, cpus=32, redis_max_memory="16mb", refresh_s=5)
     with LocalCluster(settings=settings) as cluster:
-        product.install(cluster, file_roots=[models], shared_memory_namespaces=[SHARED])
+        product.install(
+            cluster, file_roots=[models], shared_memory_namespaces=[SHARED], values=QUICK
+        )
         yield cluster
 
 
