@@ -26,12 +26,8 @@ class KeptCluster(LocalCluster):
         Raises:
             ClusterError: one of that name runs, or it did not come up.
         """
+        refuse_second(self._name)
         self._folders = Folders.of(state_home() / self._name)
-        if runs(self._folders):
-            raise ClusterError(
-                f"a cluster {self._name!r} runs already; end it with:"
-                f" tridentserve local down --name {self._name}"
-            )
         fetch_tools(self._settings)
         self._process, self._description = launch(
             self._folders,
@@ -44,3 +40,20 @@ class KeptCluster(LocalCluster):
 
     def stop(self) -> None:
         """Leave it running."""
+
+
+def is_up(name: str) -> bool:
+    """Whether a cluster of that name runs."""
+    return runs(Folders.of(state_home() / name))
+
+
+def refuse_second(name: str) -> None:
+    """Say so where one runs already.
+
+    Raises:
+        ClusterError: it does.
+    """
+    if is_up(name):
+        raise ClusterError(
+            f"a cluster {name!r} runs already; end it with: tridentserve local down --name {name}"
+        )

@@ -24,7 +24,7 @@ from tridentserve_local.settings import ClusterSettings
 from . import load, pictures, promises, resources, tables, watching
 from .errors import DemoError
 from .jobs import Job, jobs
-from .kept import KeptCluster
+from .kept import KeptCluster, is_up, refuse_second
 from .monolith import Monolith, differing
 from .narrator import Narrator
 from .plans import PlanSeen
@@ -49,10 +49,12 @@ def run(choices: Choices, narrator: Narrator) -> int:
     """Tell the whole story; 0 if every promise was kept, 1 if not.
 
     Raises:
-        ClusterError: the cluster did not come up.
+        ClusterError: the cluster did not come up, or one of its name runs already.
         DemoError: another demo writes to the same folder.
         ToolMissingError: a program is not to be had.
     """
+    if choices.keep:
+        refuse_second(choices.name)
     with _sigterm_is_an_exit(), emptied(choices.output), _models(choices) as models:
         kept = _tell(narrator, choices, models)
     narrator.chapter("What was promised")
@@ -76,6 +78,10 @@ def _tell(narrator: Narrator, choices: Choices, models: Path) -> list[Promise]:
         except TridentServeError as error:
             narrator.say(f"\nFAILED: {error}")
             kept.append(Promise(claim="the demo gets to its end", holds=False, found=str(error)))
+        except (KeyboardInterrupt, SystemExit):
+            if choices.keep:
+                narrator.say(_where_next(cluster, choices, models))
+            raise
         finally:
             # Logs of pods that are just going may vanish under the copy; the others are there.
             with suppress(shutil.Error):
@@ -195,14 +201,17 @@ def _endpoint(cluster: LocalCluster, pipeline: str) -> str:
 
 
 def _where_next(cluster: LocalCluster, choices: Choices, models: Path) -> str:
-    lines = [
-        f"{choices.output}/*.png            the pictures (noise: the model's weights are random)",
-        f"{choices.output}/{_MONOLITH}/*.png   the same ones, by diffusers alone",
-        f"{choices.output}/{_LOGS}/            what each process said",
-        "examples/, docs/              pipelines to apply, and how it all works",
+    pictures = "the pictures; noise, since the model's weights are random"
+    rows = [
+        [f"{choices.output}/*.png", pictures],
+        [f"{choices.output}/{_MONOLITH}/*.png", "the same ones, by diffusers alone"],
+        [f"{choices.output}/{_LOGS}/", "what each process said"],
+        ["examples/, docs/", "pipelines to apply, and how it all works"],
+        ["tridentserve local demo --keep", "the same, and the cluster stays"],
     ]
+    lines = [tables.columns(rows[:-1] if choices.keep else rows)]
     if not choices.keep:
-        return "\n".join([*lines, "tridentserve local demo --keep   leaves the cluster running"])
+        return lines[0]
     where = f"-n {resources.NAMESPACE}"
     lines += [
         "",
@@ -258,7 +267,7 @@ def _models(choices: Choices) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        if not choices.keep:
+        if not (choices.keep and is_up(choices.name)):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -21,15 +21,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     fox   1.5
     x    10.0
     """
-    columns = list(zip(header, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    numeric = [all(_is_figure(cell) for cell in column[1:]) for column in columns]
+    return columns([header, *rows], skip=1)
+
+
+def columns(rows: Sequence[Sequence[str]], *, skip: int = 0) -> str:
+    """The same without a header; whether a column holds figures, `skip` rows do not say."""
+    cells = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in cells]
+    numeric = [all(_is_figure(cell) for cell in column[skip:]) for column in cells]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if right else cell.ljust(width)
             for cell, width, right in zip(row, widths, numeric, strict=True)
         ).rstrip()
-        for row in (header, *rows)
+        for row in rows
     )
 
 
