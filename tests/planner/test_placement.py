@@ -98,6 +98,30 @@ def test_with_nothing_known_the_least_at_the_largest_fraction(measured: object) 
     assert codes(plan) == {"NothingKnown"}
 
 
+@pytest.mark.parametrize("arrivals", [0.0, 3.0])
+def test_a_stage_whose_seconds_are_unknown_keeps_the_workers_that_it_has(arrivals: float) -> None:
+    spec = pipeline(stage_spec(C, fractions=(25, 100), most=4))
+    before = plan_of(spec, decode=(4, 25))
+
+    plan = Proportional().plan(inputs(spec, load(arrivals, encode={100: 0.1}), before))
+
+    assert size(plan, C) == (4, 25)
+    assert codes(plan, C) == {"SecondsUnknown"}
+
+
+def test_what_is_held_gives_way_to_what_can_be_had() -> None:
+    spec = pipeline(stage_spec(C, fractions=(25, 100), most=4))
+    fewer = (Infeasible(label="decode@100", workers=3, until_s=1.0),)
+    none = (Infeasible(label="decode@100", workers=1, until_s=1.0),)
+    before = plan_of(spec, decode=(4, 100))
+
+    assert size(Proportional().plan(inputs(spec, load(1.0), before, infeasible=fewer)), C) == (
+        2,
+        100,
+    )
+    assert size(Proportional().plan(inputs(spec, load(1.0), before, infeasible=none)), C) == (1, 25)
+
+
 def test_a_profile_stands_in_until_there_are_measurements() -> None:
     samples = (
         Sample(stage=D, shape=Shape(height=64, width=64), fixed_s=0.2, step_s=0.1),

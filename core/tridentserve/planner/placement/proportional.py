@@ -22,7 +22,8 @@ at the smallest fraction that alone is fast enough, and nothing changes as the l
 Arrivals that are *unknown* change nothing: the previous plan is the answer. Seconds that were
 never measured at f come from the nearest measured fraction f0 as seconds(f0) x f0 / f, before any
 measurement from the profile; a stage of which nothing is known gets `replicas.min` at its largest
-fraction, from which it is measured.
+fraction, from which it is measured. Where it has workers by a previous plan, it keeps these: an
+operator that restarted, or whose Prometheus does not reach the workers, knows no seconds either.
 
 Worked example: 2.4 requests/s, 0.31 s a request at 50 %, measured nowhere else, target 70 %,
 deadline 1,000 %: at 100 % it would take 0.155 s, so its share is 1.55 s. At 25 %: 0.62 s, three
@@ -172,16 +173,8 @@ def _choose(stage: StageSpec, inputs: PlacementInputs) -> Choice:
     seconds = _seconds(stage, inputs.load, inputs.profile)
     arrivals = inputs.load.arrivals_per_s
     if arrivals is None or not seconds:
-        possible = [one for one in stage.fractions_percent if most[one] > 0]
-        fraction = possible[-1] if possible else stage.fractions_percent[-1]
         unknown = "the arrival rate" if arrivals is None else f"seconds of {stage.stage}"
-        return Choice(
-            fraction_percent=fraction,
-            workers=stage.min_replicas,
-            limited=False,
-            code="NothingKnown",
-            reason=f"{unknown} not known yet: replicas.min = {stage.min_replicas} at {fraction} %",
-        )
+        return _held(stage, most, inputs.previous, unknown) or _least(stage, most, unknown)
     return choose(
         Question(
             stage=stage.stage,
@@ -193,6 +186,38 @@ def _choose(stage: StageSpec, inputs: PlacementInputs) -> Choice:
             target=inputs.spec.target_utilization_percent / 100,
             slo_scale=inputs.spec.slo_scale_percent / 100,
         )
+    )
+
+
+def _held(
+    stage: StageSpec, most: Mapping[int, int], previous: PlacementPlan | None, unknown: str
+) -> Choice | None:
+    """What the stage has, where that may still be had; not to know is no reason to shrink."""
+    pools = previous.pools if previous is not None else ()
+    alone = [pool for pool in pools if pool.shape.stages == (stage.stage,)]
+    if len(alone) != 1 or most.get(alone[0].shape.fraction_percent, 0) < 1:
+        return None
+    fraction = alone[0].shape.fraction_percent
+    workers = min(alone[0].workers, most[fraction])
+    return Choice(
+        fraction_percent=fraction,
+        workers=workers,
+        limited=False,
+        code="SecondsUnknown",
+        reason=f"{unknown} not known: {workers} at {fraction} % held",
+    )
+
+
+def _least(stage: StageSpec, most: Mapping[int, int], unknown: str) -> Choice:
+    """Where to begin: `replicas.min` at the largest fraction that can be had."""
+    possible = [one for one in stage.fractions_percent if most[one] > 0]
+    fraction = possible[-1] if possible else stage.fractions_percent[-1]
+    return Choice(
+        fraction_percent=fraction,
+        workers=stage.min_replicas,
+        limited=False,
+        code="NothingKnown",
+        reason=f"{unknown} not known yet: replicas.min = {stage.min_replicas} at {fraction} %",
     )
 
 
