@@ -159,7 +159,10 @@ class Applier:
                 continue
             body = self._pool(pipeline, rendered, key)
             if not _is_current(body, view, written, now):
-                await self._write_pool(body, view.replicas, written, now)
+                try:
+                    await self._write_pool(body, view.replicas, written, now)
+                except InvalidFieldError as error:
+                    refused.append(error)
         return refused
 
     async def status(self, pipeline: DiffusionPipeline, status: Status) -> None:

@@ -4,7 +4,8 @@ Objects are dicts here: a DiffusionPipeline has no generated model, and building
 models of a Deployment costs more processor time than the call. Reading is kopf's business.
 
     answer of the API server                raised
-    400, 422                                InvalidFieldError: as it stands it will never be taken
+    400, 403, 422                           InvalidFieldError: as it stands it is not taken; 403 is
+                                            a quota, a policy or a missing right, told to the user
     404                                     NotFoundError
     anything else, or none within 10 s      UnavailableError: the same call may succeed later
 """
@@ -29,7 +30,7 @@ FIELD_MANAGER: Final = "tridentserve-operator"
 _TIMEOUT_S = 10.0
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
-_INVALID = frozenset({400, 422})
+_INVALID = frozenset({400, 403, 422})
 _GONE = frozenset({404, 409})
 """Answers to a deletion: not there, or another object of that name by now."""
 

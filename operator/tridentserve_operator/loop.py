@@ -68,7 +68,6 @@ class Loop:
         self._entries: dict[PipelineName, _Entry] = {}
         self._dirty: set[PipelineName] = set()
         self._at_once = asyncio.Semaphore(_AT_ONCE)
-        self._marked = asyncio.Event()
 
     def attach(self, sources: Sources) -> None:
         """Read from these; called before the first mark."""
@@ -82,7 +81,6 @@ class Loop:
         for a cluster without Deployments.
         """
         self._dirty.add(name)
-        self._marked.set()
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -124,12 +122,12 @@ class Loop:
     async def _look(self, name: PipelineName, entry: _Entry, sources: Sources) -> None:
         async with self._at_once:
             now = self._clock()
-            body = sources.body(name)
-            if body is None or "deletionTimestamp" in body["metadata"]:
-                entry.next_look_s = float("inf")
-                return
-            observed = sources.observe(name, body["metadata"]["uid"])
             try:
+                body = sources.body(name)
+                if body is None or "deletionTimestamp" in body["metadata"]:
+                    entry.next_look_s = float("inf")
+                    return
+                observed = sources.observe(name, body["metadata"]["uid"])
                 with self._metrics.reconcile.time():
                     next_s = await self._reconciler.look(body, observed, entry.kept, now)
             except TemporaryError as error:

@@ -133,7 +133,7 @@ async def test_deleting_what_is_gone_or_another_by_now_is_done(
         (422, InvalidFieldError),
         (404, NotFoundError),
         (401, UnavailableError),
-        (403, UnavailableError),
+        (403, InvalidFieldError),
         (409, UnavailableError),
         (429, UnavailableError),
         (500, UnavailableError),

@@ -169,6 +169,22 @@ async def test_a_defect_in_one_pipeline_stops_no_other_and_is_retried_later_each
     assert bench.looks.seen[-1] == "b"
 
 
+async def test_an_observation_that_breaks_is_retried_later_and_not_every_tick() -> None:
+    bench = Bench(A)
+    tried = []
+
+    def observe(name: PipelineName, uid: str) -> Observation:
+        tried.append(bench.now)
+        raise KeyError("a label")
+
+    bench.sources.observe = observe  # type: ignore[method-assign]
+    bench.loop.mark(A)
+    for _ in range(8):
+        await bench.tick()
+
+    assert [later - earlier for earlier, later in pairwise(tried)] == [1, 2, 4]
+
+
 async def test_success_forgets_the_failures() -> None:
     bench = Bench(A)
     bench.looks.error["a"] = UnavailableError("HTTP 500")

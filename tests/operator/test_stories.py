@@ -182,6 +182,23 @@ async def test_an_operator_that_restarts_shrinks_nothing_before_it_knows_the_loa
     assert story.condition(METRICS).status is ConditionStatus.UNKNOWN
 
 
+async def test_a_restart_without_traffic_moves_nothing_though_no_seconds_are_known(
+    story: "Story",
+) -> None:
+    story.apply(stages={"decode": {"gpu": {"fractionsPercent": [50, 100]}}})
+    await story.run(5)
+    name = next(name for name in story.replicas() if "decode" in name)
+    story.load(0.1, {("decode", name): 0.1})
+    await story.run(400)
+    assert story.pools() == {"encode-100": 1, "diffuse-100": 1, "decode-50": 1}
+
+    story.load(0.0)
+    story.restart()
+    await story.run(350)
+
+    assert story.pools() == {"encode-100": 1, "diffuse-100": 1, "decode-50": 1}
+
+
 async def test_a_lost_status_does_not_shrink_either(story: "Story") -> None:
     story.apply(stages=STAGES, autoscaling=QUICK)
     await story.run(5)
@@ -450,6 +467,23 @@ async def test_what_the_api_server_refuses_is_quoted_and_the_rest_goes_on(story:
     assert story.condition(DEGRADED).reason == "ApplyRefused"
     assert "hugepages-2Mi" in story.condition(DEGRADED).message
     assert story.pools() == {"encode-100": 1, "decode-100": 1}
+
+
+async def test_a_refusal_to_repair_is_quoted_and_the_rest_goes_on(story: "Story") -> None:
+    def refuse(verb: str, kind: str, name: str) -> None:
+        if kind == "Deployment" and "encode" in name:
+            raise InvalidFieldError("Deployment", "a policy of later forbids it")
+
+    story.apply()
+    await story.run(5)
+    story.cluster.before_call = refuse
+    story.restart()
+
+    await story.run(3)
+
+    assert story.condition(DEGRADED).reason == "ApplyRefused"
+    assert "a policy of later" in story.condition(DEGRADED).message
+    assert story.condition(READY).status is ConditionStatus.TRUE
 
 
 async def test_a_call_that_fails_once_is_made_again(story: "Story") -> None:
