@@ -386,6 +386,18 @@ async def test_release_deletes_what_a_process_made_that_is_gone(serve: "Serve") 
         bench.network.get(convert.tensor_ref_from(orphan))
 
 
+async def test_release_under_the_name_of_the_process_before_frees_what_this_one_made(
+    serve: "Serve",
+) -> None:
+    bench = await serve(FakeRunner(Stage.ENCODE), drain_s=0.0)
+    answer = await bench.run(bench.request())
+
+    await bench.stub.Release(stage_pb2.ReleaseRequest(refs=answer.outputs, boot_id="before"))
+
+    assert bench.used_bytes == 0
+    assert await bench.worker.drain(), "it still waits for the release"
+
+
 async def test_export_copies_and_the_copy_goes_with_its_original(serve: "Serve") -> None:
     bench = await serve(FakeRunner(Stage.ENCODE))
     answer = await bench.run(bench.request(prompt="a fox", output_domain=bench.domain))

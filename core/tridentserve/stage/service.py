@@ -94,9 +94,9 @@ class StageService(stage_pb2_grpc.StageServiceServicer):
             convert.tensor_ref_from(message, f"refs[{index}]")
             for index, message in enumerate(request.refs)
         ]
-        if request.boot_id in ("", parts.identity.boot_id):
-            await parts.handoff.release(refs)
-        else:
+        # Whatever the boot id: a caller that has not noticed a restart yet names the one before.
+        await parts.handoff.release(refs)
+        if request.boot_id not in ("", parts.identity.boot_id):
             await parts.handoff.release_orphans(refs)
         return stage_pb2.ReleaseResponse()
 
