@@ -18,6 +18,7 @@ from tridentserve_local.demo.kept import KeptCluster
 from tridentserve_local.folders import Folders, state_home
 from tridentserve_local.processes import descendants, is_zombie
 from tridentserve_local.settings import ClusterSettings
+from tridentserve_local.toolchain import cache
 
 pytestmark = pytest.mark.cluster
 COMMAND = [sys.executable, "-m", "tridentserve.cli", "local", "demo"]
@@ -25,7 +26,7 @@ COMMAND = [sys.executable, "-m", "tridentserve.cli", "local", "demo"]
 
 @pytest.fixture
 def short() -> Iterator[Path]:
-    """A folder for temporary files, whose short path leaves room for those of sockets."""
+    """A home and a folder for temporary files; short paths leave room for those of sockets."""
     folder = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder)
@@ -34,7 +35,12 @@ def short() -> Iterator[Path]:
 def start(output: Path, temporary: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, "--output", str(output)],
-        env={**os.environ, "TMPDIR": str(temporary)},
+        env={
+            **os.environ,
+            "HOME": str(temporary),
+            "TMPDIR": str(temporary),
+            "TRIDENTSERVE_CACHE": str(cache.folder()),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -75,7 +81,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(
 ) -> None:
     with start(tmp_path / "out", short) as demo:
         assert demo.stdout is not None
-        assert any("Helm installs" in line for line in demo.stdout)
+        assert any("A DiffusionPipeline is applied" in line for line in demo.stdout)
         everything = descendants(demo.pid)
         states = [folder for folder in short.iterdir() if "local" in folder.name]
 

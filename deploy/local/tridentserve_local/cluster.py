@@ -155,6 +155,12 @@ class LocalCluster:
         return Path(self._description["kubeconfig"])
 
     @property
+    def client_environment(self) -> dict[str, str]:
+        """What makes kubectl and Helm talk to it, and leave nothing in the home directory."""
+        cache = self.kubeconfig.parent / "cache"
+        return {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(cache)}
+
+    @property
     def server(self) -> str:
         """URL of the API server."""
         return str(self._description["server"])
@@ -257,7 +263,7 @@ class LocalCluster:
         tool = tools.kubectl()
         done = subprocess.run(
             tool.argv(*arguments),
-            env={**os.environ, **tool.environment, "KUBECONFIG": str(self.kubeconfig)},
+            env={**os.environ, **tool.environment, **self.client_environment},
             input=stdin,
             capture_output=True,
             text=True,

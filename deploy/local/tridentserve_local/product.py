@@ -86,7 +86,7 @@ def helm(cluster: LocalCluster, *arguments: str, stdin: str | None = None) -> st
     tool = tools.helm()
     done = subprocess.run(
         tool.argv(*arguments, "--namespace", NAMESPACE, *_create(arguments)),
-        env={**os.environ, **tool.environment, "KUBECONFIG": str(cluster.kubeconfig)},
+        env={**os.environ, **tool.environment, **cluster.client_environment},
         input=stdin,
         capture_output=True,
         text=True,
