@@ -204,8 +204,8 @@ def _limited(facts: Facts) -> _Verdict:
     kind = ConditionType.SCALING_LIMITED
     refused = sorted({one.label for one in facts.decision.memory.transition.infeasible})
     if refused:
-        message = f"the cluster had no room for more of {', '.join(refused)}"
-        return _Verdict(type=kind, holds=True, reason="NoRoom", message=message)
+        message = f"more of {', '.join(refused)} did not find room, or did not become ready in time"
+        return _Verdict(type=kind, holds=True, reason="Unobtainable", message=message)
     if facts.decision.plan.limited:
         message = (
             "the load asks for more than replicas.max, gpuLimitPercent or the speed of scaling give"

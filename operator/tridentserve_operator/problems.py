@@ -12,6 +12,7 @@ The first of these that applies becomes the condition `Degraded`:
 | ContainerConfig | a ConfigMap, Secret or command is missing | what the node said |
 | CrashLoop | ended with another code, and again | its last line; where its log is |
 | Unschedulable | no node takes the pod for 10 s | what the scheduler said |
+| RolloutGivenUp | workers were undone, since none of them came up | where to read why |
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from pathlib import PurePosixPath
 from tridentserve.errors import InvalidFieldError
 from tridentserve.manifest.model import FilePath
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
+from tridentserve.planner.pools import TransitionMemory
 from tridentserve_operator.observe import Observation
 from tridentserve_operator.settings import Settings
 from tridentserve_operator.views import PodView
@@ -65,6 +67,20 @@ def refusal(error: InvalidFieldError) -> Problem:
     return Problem(
         reason="ApplyRefused",
         message=f"the API server refused {error.field}: {error.problem}"[:_MESSAGE_LIMIT],
+    )
+
+
+def given_up(transition: TransitionMemory) -> tuple[Problem, ...]:
+    """Pools that never came up and were undone: their pods are gone, and the problem is not."""
+    return tuple(
+        Problem(
+            reason="RolloutGivenUp",
+            message=f"no worker of {attempt.pool.label} became ready in time, so they were taken"
+            " back; what served before serves on, and they are tried again later:"
+            " see status.lastFailure and the events, then edit the spec",
+        )
+        for attempt in transition.attempts
+        if attempt.gave_up
     )
 
 

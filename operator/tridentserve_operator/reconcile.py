@@ -26,6 +26,7 @@ from tridentserve_operator.decide import Decision, Memory, decide
 from tridentserve_operator.observe import Observation
 from tridentserve_operator.problems import (
     Problem,
+    given_up,
     model_problem,
     next_problem_s,
     problems,
@@ -130,7 +131,11 @@ class Reconciler:
             decision=decision,
             load=load,
             asked=self._answer().asked,
-            problems=(*map(refusal, refused), *problems(observed, now)),
+            problems=(
+                *map(refusal, refused),
+                *problems(observed, now),
+                *given_up(decision.memory.transition),
+            ),
             router_current=apply.router_is_current(rendered, observed, kept.written),
         )
         status = new_status(_old(pipeline, kept), _generation(pipeline), facts, now)

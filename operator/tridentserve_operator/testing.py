@@ -18,6 +18,7 @@ from tridentserve.domain.names import (
     LABEL_COMPONENT,
     LABEL_PIPELINE,
     LABEL_POOL,
+    LABEL_REVISION,
 )
 from tridentserve.errors import NotFoundError, UnavailableError
 from tridentserve.manifest.base import API_VERSION, KIND
@@ -59,7 +60,7 @@ class MemoryCluster:
         self.capacity = 1000
         """Pods that find a node."""
         self.failing: dict[str, Object] = {}
-        """Container status of pods whose component is named, in place of a good one."""
+        """Container status of pods whose component or revision is named, in place of a good one."""
 
     # --- Api --------------------------------------------------------------------------------------
 
@@ -220,7 +221,8 @@ class MemoryCluster:
                 ],
             }
             return
-        bad = self.failing.get(_label(pod, LABEL_COMPONENT))
+        named = (_label(pod, LABEL_COMPONENT), _label(pod, LABEL_REVISION))
+        bad = next((self.failing[name] for name in named if name in self.failing), None)
         ready = {"type": "Ready", "status": "False" if bad else "True"}
         container = bad or {"ready": True, "state": {"running": {}}}
         pod["status"] = {

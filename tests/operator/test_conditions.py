@@ -152,7 +152,7 @@ def test_scaling_is_limited_by_bounds_or_by_the_cluster() -> None:
     assert verdict(kind, facts(1, 1, 1)) == ("False", "WithinLimits")
     assert verdict(kind, facts(1, 1, 1, plan=limited)) == ("True", "LimitReached")
     no_room = facts(1, 1, 1, memory=Memory(transition=refused))
-    assert verdict(kind, no_room) == ("True", "NoRoom")
+    assert verdict(kind, no_room) == ("True", "Unobtainable")
 
 
 def test_the_time_of_a_condition_moves_with_its_status_alone() -> None:

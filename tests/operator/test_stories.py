@@ -440,6 +440,37 @@ async def test_a_failure_that_is_mended_is_told_and_its_last_words_stay(story: "
     assert story.status.last_failure.message == "Segmentation fault"
 
 
+async def test_a_revision_that_was_given_up_stays_told_until_it_is_mended(story: "Story") -> None:
+    story.apply()
+    await story.run(5)
+    good = story.status.revision
+    story.apply(model={"uri": "pvc://models/flux2"})
+    await story.look()
+    assert story.status.revision not in (None, good)
+    story.cluster.failing[str(story.status.revision)] = {
+        "restartCount": 3,
+        "state": {"terminated": {"exitCode": 78, "message": "cannot start: no flux2"}},
+    }
+    await story.run(30)
+    assert story.condition(DEGRADED).reason == "CannotStart"
+
+    await story.run(620)
+
+    bad = [
+        pod for pod in story.cluster.pods() if pod["status"]["conditions"][0]["status"] != "True"
+    ]
+    assert bad == []  # all were taken back
+    assert story.condition(DEGRADED).reason == "RolloutGivenUp"
+    assert "Recovered" not in story.events()
+    assert story.condition(AVAILABLE).status is ConditionStatus.TRUE
+
+    story.apply()
+    await story.run(30)
+
+    assert story.condition(DEGRADED).status is ConditionStatus.FALSE
+    assert story.condition(READY).status is ConditionStatus.TRUE
+
+
 async def test_pods_without_a_node_degrade_after_ten_seconds_and_not_before(
     story: "Story",
 ) -> None:
