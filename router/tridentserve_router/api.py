@@ -5,16 +5,18 @@ this version does not know are INVALID_ARGUMENT instead of being dropped in sile
 is mostly what workers sent (see `relay`).
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
+from grpc import aio
 
 from tridentserve.domain.ids import RequestId
 from tridentserve.domain.stages import STAGES
-from tridentserve.errors import InvalidFieldError
+from tridentserve.errors import CancelledError, InvalidFieldError
 from tridentserve.rpc import convert
 from tridentserve.rpc.v1 import generation_pb2
 from tridentserve_router.admission import OUTPUT_FORMATS, Asked
@@ -22,14 +24,16 @@ from tridentserve_router.core import Core
 from tridentserve_router.links import Metadata
 
 if TYPE_CHECKING:
-    from grpc import aio
-
     _Context = aio.ServicerContext[Any, Any]
 
 SERVICE = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 
 _PASSED_ON = frozenset({"traceparent", "tracestate"})
 """Metadata that travels on to the workers; everything else stays here."""
+
+UNREAD_S = 60.0
+"""How long a caller may leave what was written unread: a piece of a picture in a
+minute is slower than any connection that is worth a worker's slot."""
 
 
 class GenerationService:
@@ -67,7 +71,7 @@ class GenerationService:
             raise
         await requests.serve(
             asked,
-            emit=context.write,
+            emit=writer(context.write, UNREAD_S),
             metadata=_passed_on(context),
             remaining_s=context.time_remaining(),
         )
@@ -110,6 +114,27 @@ class GenerationService:
             answer.default_steps = model.default_steps
             answer.default_guidance = model.default_guidance
         return answer
+
+
+def writer(
+    write: Callable[[bytes], Awaitable[None]], unread_s: float
+) -> Callable[[bytes], Awaitable[None]]:
+    """A way to write events that gives up a caller who went away, or who does not read.
+
+    The first raises `asyncio.CancelledError`, as gRPC does between two writes; the second raises
+    `CancelledError`, since a worker keeps a slot until everything it made is read.
+    """
+
+    async def emit(event: bytes) -> None:
+        try:
+            async with asyncio.timeout(unread_s):
+                await write(event)
+        except aio.InternalError as error:
+            raise asyncio.CancelledError("the caller went away") from error
+        except TimeoutError:
+            raise CancelledError(f"nothing was read for {unread_s:g} s") from None
+
+    return emit
 
 
 def read_request(data: bytes) -> Asked:

@@ -68,7 +68,7 @@ class StageCall:
     async def events(self, emit: Emit) -> Answered:
         """Pass every event on until the call ends.
 
-        Being cancelled cancels the segment, at its next step.
+        Being cancelled cancels the segment, at its next step; so does whatever `emit` raises.
         """
         finished: stage_pb2.RunFinished | None = None
         try:
@@ -88,9 +88,12 @@ class StageCall:
             task = asyncio.current_task()
             # A request can be ended while its worker is being lost; the end is what counts.
             if not self._lost or (task is not None and task.cancelling()):
-                self._call.cancel()
                 raise
             return Answered(outcome=Lost(worker=self._worker.id))
+        finally:
+            # Whatever ended this, `emit` included: a call that nobody reads keeps its worker's
+            # slot for ever. Nothing happens to one that has ended.
+            self._call.cancel()
         if finished is None:
             problem = StageFailedError(f"worker {self._worker.id} ended without a result")
             return Answered(outcome=Failed(worker=self._worker.id, error=problem), error=problem)

@@ -304,6 +304,11 @@ class Endless:
         """End it."""
         self._cancelled.set()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody did."""
+        return self._cancelled.is_set()
+
     async def read(self) -> bytes:
         """As gRPC does for a call that was cancelled from here."""
         await self._cancelled.wait()
@@ -325,6 +330,22 @@ async def test_a_request_that_is_ended_while_its_worker_is_lost_ends(ended: bool
             await task
     else:
         assert (await task).outcome == Lost(worker=W)
+
+
+async def test_a_call_whose_events_cannot_be_passed_on_is_cancelled() -> None:
+    class Talking(Endless):
+        async def read(self) -> bytes:
+            step = stage_pb2.StepProgress(step=1, steps=2)
+            return stage_pb2.RunEvent(progress=step).SerializeToString()
+
+    async def emit(_: bytes) -> None:
+        raise ConnectionError("the caller is gone")
+
+    endless = Talking()
+    with pytest.raises(ConnectionError):
+        await StageCall(cast(RunCall, endless), worker()).events(emit)
+
+    assert endless.cancelled
 
 
 # --- a planner with a defect ----------------------------------------------------------------------

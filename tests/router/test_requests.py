@@ -18,6 +18,7 @@ from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.rpc import status
 from tridentserve.rpc.v1 import generation_pb2
 from tridentserve.stage.runner import Media, Output, Task
+from tridentserve_router import api
 
 E, D, C = STAGES
 
@@ -253,6 +254,68 @@ async def test_a_caller_that_goes_away_stops_its_work(town: Town, stage: Stage) 
     await town.settled()
     assert town.sample("tridentserve_requests_total", outcome="cancelled") == 1
     assert town.sample("tridentserve_deadline_missed_total") == 0
+
+
+class Stalled:
+    """A caller who reads until the first piece of a picture, and then nothing."""
+
+    def __init__(self, town: Town) -> None:
+        """Ask."""
+        self.call: Any = town.stub.Generate(generation_pb2.GenerateRequest(prompt="a fox", seed=7))
+
+    async def stall(self) -> None:
+        """Read so far."""
+        while not (await self.call.read()).HasField("media"):
+            pass
+
+    async def read_on(self) -> None:
+        """Read the rest."""
+        while await self.call.read() is not aio.EOF:
+            pass
+
+
+def large(task: Task) -> Output:
+    """More than any buffer between two processes holds."""
+    return Output(tensors={}, media=(Media(mime_type="image/png", data=bytes(40_000_000)),))
+
+
+async def test_a_caller_that_goes_away_while_media_are_written_frees_the_worker(
+    town: Town,
+) -> None:
+    await town.worker("encode", E)
+    await town.worker("diffuse", D)
+    await town.worker("decode", C, make=large)
+    stalled = Stalled(town)
+    await stalled.stall()
+    # Somebody waits for that very slot; the router's write is stuck by then.
+    ask = town.ask()
+    await town.queued(C, 1)
+    stalled.call.cancel()
+    result = await ask.done()
+
+    assert len(result.media[0]) == 40_000_000
+    assert result.starts(C) == [("decode", 1)]
+    await town.settled()
+    assert town.sample("tridentserve_requests_total", outcome="cancelled") == 1
+
+
+async def test_a_caller_that_does_not_read_loses_the_worker(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await town.worker("encode", E)
+    await town.worker("diffuse", D)
+    await town.worker("decode", C, make=large)
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "UNREAD_S", 0.5)
+        stalled = Stalled(town)
+        await stalled.stall()
+    result = await town.generate()
+
+    assert len(result.media[0]) == 40_000_000
+    with pytest.raises(aio.AioRpcError) as caught:
+        await stalled.read_on()
+    assert caught.value.code() is grpc.StatusCode.CANCELLED
+    await town.settled()
 
 
 async def test_a_request_is_cancelled_by_its_id_in_the_middle_of_its_steps(town: Town) -> None:
