@@ -232,12 +232,13 @@ class Prometheus:
                     content += chunk
                     if len(content) > _MAX_ANSWER_BYTES:
                         raise UnavailableError("Prometheus answered too much")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
+            # UnicodeError: a host that is no name; it must not end the loop beside this task.
             reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             raise UnavailableError(f"Prometheus at {self._url}: {reason}") from error
         try:
             return json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnavailableError(
                 f"Prometheus at {self._url} answered HTTP {response.status} without JSON"
             ) from error

@@ -284,11 +284,16 @@ async def _cut(request: web.Request) -> web.StreamResponse:
     return response
 
 
+async def _deep(_: web.Request) -> web.StreamResponse:
+    return web.Response(text="[" * 200_000)
+
+
 @pytest.mark.parametrize(
     ("handler", "words"),
     [
         (_error, "too slow"),
         (_html, "HTTP 502"),
+        (_deep, "without JSON"),
         (_hang, "no answer in time"),
         (_drip, "no answer in time"),
         (_cut, "Prometheus at"),
@@ -312,6 +317,14 @@ async def test_nobody_listening_is_a_sentence() -> None:
     assert answer.pipelines is None
     assert answer.asked
     assert "http://127.0.0.1:1" in answer.problem
+
+
+@pytest.mark.parametrize("url", ["http://a..b:9090", "http://host:99999", "nonsense", "http://"])
+async def test_an_address_that_is_none_is_a_sentence(url: str) -> None:
+    answer = await ask(url)
+
+    assert answer.asked
+    assert url in answer.problem
 
 
 async def test_without_an_address_nothing_is_asked() -> None:
