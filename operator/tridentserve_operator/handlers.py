@@ -43,9 +43,10 @@ class Indexes:
         """The resource, None where it is gone."""
         return next(iter(self._pipelines.get(name, ())), None)
 
-    def observe(self, name: PipelineName, uid: str) -> Observation:
+    def observe(self, name: PipelineName, uid: str, now: float) -> Observation:
         """Its Deployments and pods."""
-        return observation(uid, self._deployments.get(name, ()), self._pods.get(name, ()))
+        deployments, pods = self._deployments.get(name, ()), self._pods.get(name, ())
+        return observation(uid, deployments, pods, now)
 
 
 def registry(loop: Loop) -> kopf.OperatorRegistry:

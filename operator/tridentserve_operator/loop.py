@@ -36,7 +36,7 @@ class Sources(Protocol):
         """The resource as the API server has it, None where it is gone."""
         ...
 
-    def observe(self, name: PipelineName, uid: str) -> Observation:
+    def observe(self, name: PipelineName, uid: str, now: float) -> Observation:
         """Its Deployments and pods."""
         ...
 
@@ -127,7 +127,7 @@ class Loop:
                 if body is None or "deletionTimestamp" in body["metadata"]:
                     entry.next_look_s = float("inf")
                     return
-                observed = sources.observe(name, body["metadata"]["uid"])
+                observed = sources.observe(name, body["metadata"]["uid"], now)
                 with self._metrics.reconcile.time():
                     next_s = await self._reconciler.look(body, observed, entry.kept, now)
             except TemporaryError as error:

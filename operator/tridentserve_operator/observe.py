@@ -12,6 +12,11 @@ from tridentserve.domain.ids import PoolName
 from tridentserve.planner.pools import PoolKey, PoolState
 from tridentserve_operator.views import ROUTER, DeploymentView, PodView, PoolIdentity
 
+LOST_S = 120.0
+"""A pod that is still there so long after its grace has no kubelet that could end it: its node is
+gone. Nothing waits for it, or whatever drains after it would wait until somebody removes the node.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
@@ -21,7 +26,7 @@ class Observation:
     """Of its pools, by name."""
     router: DeploymentView | None = None
     pods: tuple[PodView, ...] = ()
-    """Of pools and router, by name; those that ended for good are left out."""
+    """Of pools and router, by name; those that ended for good or were lost are left out."""
     pools: tuple[PoolState, ...] = ()
     """Every pool that has a Deployment or pods, whatever its revision."""
 
@@ -49,9 +54,9 @@ class Observation:
 
 
 def observation(
-    owner_uid: str, deployments: Iterable[DeploymentView], pods: Iterable[PodView]
+    owner_uid: str, deployments: Iterable[DeploymentView], pods: Iterable[PodView], now: float
 ) -> Observation:
-    """Put together what the indexes hold of one pipeline.
+    """Put together what the indexes hold of one pipeline, at a moment in Unix time.
 
     Deployments of a deleted namesake are about to be collected and count for nothing.
     """
@@ -59,7 +64,7 @@ def observation(
         (one for one in deployments if one.owner_uid == owner_uid), key=lambda one: one.name
     )
     pooled = tuple(one for one in own if one.pool is not None)
-    there = tuple(sorted((pod for pod in pods if not pod.finished), key=lambda pod: pod.name))
+    there = tuple(sorted((pod for pod in pods if not _is_over(pod, now)), key=lambda pod: pod.name))
     return Observation(
         deployments=pooled,
         router=next((one for one in own if one.pool is None), None),
@@ -93,6 +98,10 @@ def pool_states(
         PoolState(key=key, desired=desired.get(key, 0), **count)
         for key, count in sorted(counts.items())
     )
+
+
+def _is_over(pod: PodView, now: float) -> bool:
+    return pod.finished or (pod.deleting and now > pod.leaves_s + LOST_S)
 
 
 def _state(pod: PodView) -> str:

@@ -127,7 +127,7 @@ class MemoryCluster:
         namespace, _, short = name.partition("/")
         return copy.deepcopy(self.objects.get((KIND, namespace, short)))
 
-    def observe(self, name: PipelineName, uid: str) -> Observation:
+    def observe(self, name: PipelineName, uid: str, now: float) -> Observation:
         """Its Deployments and pods."""
         namespace, _, short = name.partition("/")
         ours = [
@@ -139,6 +139,7 @@ class MemoryCluster:
             uid,
             [deployment_view(one) for one in ours if one["kind"] == "Deployment"],
             [pod_view(one) for one in ours if one["kind"] == "Pod"],
+            now,
         )
 
     # --- the rest of the cluster ------------------------------------------------------------------

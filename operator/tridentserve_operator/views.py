@@ -90,6 +90,8 @@ class PodView:
     ready: bool
     draining: bool
     deleting: bool
+    leaves_s: float
+    """Unix time at which its grace ends, once it is deleted; 0 otherwise."""
     finished: bool
     """Ended for good: evicted, failed or succeeded; its Deployment has replaced it."""
     created_s: float
@@ -136,6 +138,7 @@ def pod_view(body: Body) -> PodView:
         ready=conditions.get("Ready", {}).get("status") == "True",
         draining=LABEL_DRAINING in labels,
         deleting="deletionTimestamp" in metadata,
+        leaves_s=_unix(metadata.get("deletionTimestamp")),
         finished=status.get("phase") in ("Failed", "Succeeded"),
         created_s=_unix(metadata.get("creationTimestamp")),
         unschedulable=str(scheduled.get("message", "")) if stuck else "",

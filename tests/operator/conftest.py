@@ -54,7 +54,7 @@ class Story:
             self.answer = Answer(pipelines={FLUX: self._series}, at_s=self.cluster.now)
         body = self.cluster.body(FLUX)
         assert body is not None
-        observed = self.cluster.observe(FLUX, body["metadata"]["uid"])
+        observed = self.cluster.observe(FLUX, body["metadata"]["uid"], self.cluster.now)
         return await self.reconciler.look(body, observed, self.kept, self.cluster.now)
 
     async def run(self, seconds: int = 30) -> None:

@@ -60,7 +60,7 @@ class Sources:
         """One of them."""
         return self.bodies.get(name)
 
-    def observe(self, name: PipelineName, uid: str) -> Observation:
+    def observe(self, name: PipelineName, uid: str, now: float) -> Observation:
         """Nothing."""
         return Observation()
 
@@ -173,7 +173,7 @@ async def test_an_observation_that_breaks_is_retried_later_and_not_every_tick() 
     bench = Bench(A)
     tried = []
 
-    def observe(name: PipelineName, uid: str) -> Observation:
+    def observe(name: PipelineName, uid: str, now: float) -> Observation:
         tried.append(bench.now)
         raise KeyError("a label")
 

@@ -178,6 +178,7 @@ def test_pods_are_counted_once_each() -> None:
             pod_view(pod("e", status=stuck)),
             pod_view(pod("f", status={"phase": "Failed"})),
         ],
+        10.0,
     )
 
     (state,) = seen.pools
@@ -187,8 +188,21 @@ def test_pods_are_counted_once_each() -> None:
     assert (state.unschedulable, state.insufficient) == (1, 1)
 
 
+@pytest.mark.parametrize(("now", "terminating"), [(1000.0, 1), (1119.0, 1), (1121.0, 0)])
+def test_a_pod_that_outlives_its_grace_on_a_lost_node_is_not_waited_for(
+    now: float, terminating: int
+) -> None:
+    leaving = pod("a", status=ready("False"), metadata={"deletionTimestamp": rfc3339(1000)})
+
+    (state,) = observation("uid-1", [deployment_view(deployment())], [pod_view(leaving)], now).pools
+
+    assert state.terminating == terminating
+
+
 def test_a_deployment_of_a_deleted_namesake_is_not_ours_but_its_pods_still_count() -> None:
-    seen = observation("uid-2", [deployment_view(deployment())], [pod_view(pod(status=ready()))])
+    seen = observation(
+        "uid-2", [deployment_view(deployment())], [pod_view(pod(status=ready()))], 1.0
+    )
 
     assert seen.deployments == ()
     (state,) = seen.pools
