@@ -81,7 +81,9 @@ def measure_split(args: argparse.Namespace) -> Section:
             for row in rows:
                 ratio = split.ratio(row, unit)
                 least = min(row.seconds) / min(unit.seconds)
-                section.rows.append(asdict(row) | {"ratio": ratio, "ratio_of_minima": least})
+                ratios = {"ratio": ratio, "ratio_of_minima": least}
+                ratios["ratio_of_processor_time"] = split.cpu_ratio(row, unit)
+                section.rows.append(asdict(row) | ratios)
                 if row.side == sides[-1] and row.system in split.NAMESPACES:
                     what = f"split by {row.system} over monolith, {row.side} px"
                     section.targets.append(Target(what=what, ratio=ratio, limit=1.05))
@@ -92,7 +94,7 @@ def show_split(rows: Sequence[split.Row]) -> None:
     """One size: the whole, then where it went."""
     unit, side = rows[0], rows[0].side
     print(f"\n{side} x {side}, {unit.steps} steps, {len(unit.seconds)} rounds; seconds")
-    print(table_line("system", "median", "least", "ratio", "of least", *PARTS))
+    print(table_line("system", "median", "least", "ratio", "of least", "of CPU", *PARTS))
     for row in rows:
         print(
             table_line(
@@ -101,6 +103,7 @@ def show_split(rows: Sequence[split.Row]) -> None:
                 f"{min(row.seconds):.3f}",
                 f"{split.ratio(row, unit):.3f}",
                 f"{min(row.seconds) / min(unit.seconds):.3f}",
+                f"{split.cpu_ratio(row, unit):.3f}",
                 *(f"{row.parts[part]:.4f}" if part in row.parts else "" for part in PARTS),
             ),
             flush=True,

@@ -8,7 +8,9 @@ meanwhile, but it polls and scrapes as it always does, while the monolith runs t
 is not byte for byte the monolith's ends the benchmark.
 
 Seconds of the split are those of the client: from the call to the last byte. Those of the monolith
-are taken inside of its process, from the prompt to the PNG.
+are taken inside of its process, from the prompt to the PNG. Processor seconds are those of the
+pipeline's pods, router and polls included, and those of the monolith's process: they compare also
+where others keep the cores busy.
 """
 
 import asyncio
@@ -42,6 +44,7 @@ UNIT, BEST = "monolith", "monolith, 2 threads"
 GUIDANCE = 5.0
 _LOADED_S = 300
 _REQUEST_S = 600.0
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,8 @@ class Drawn:
     """One picture: how long it took, and what of that was what."""
 
     seconds: float
+    cpu_s: float
+    """Processor time of all processes that took part."""
     parts: Mapping[str, float]
     sha256: str
 
@@ -81,6 +86,7 @@ class Row:
     steps: int
     system: str
     seconds: tuple[float, ...]
+    cpu_s: tuple[float, ...]
     parts: Mapping[str, float]
     """Median seconds of each part."""
 
@@ -92,8 +98,26 @@ class Row:
 
 def ratio(row: Row, unit: Row) -> float:
     """Median of the ratios round by round: the load that meets both of a round cancels out."""
-    pairs = zip(row.seconds, unit.seconds, strict=True)
-    return statistics.median(ours / theirs for ours, theirs in pairs)
+    return _ratio(row.seconds, unit.seconds)
+
+
+def cpu_ratio(row: Row, unit: Row) -> float:
+    """The same of processor time."""
+    return _ratio(row.cpu_s, unit.cpu_s)
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A pipeline that is ready."""
+
+    store: str
+    endpoint: str
+    pids: tuple[int, ...]
+    """Of its router and its workers."""
 
 
 # --- the two sides --------------------------------------------------------------------------------
@@ -124,7 +148,9 @@ class Monolith:
         parts["diffuse"] = said["seconds"] - sum(parts.values())
         parts["decode"] = parts.pop("vae") + parts.pop("png")
         parts["waited for a core"] = max(0.0, said["seconds"] - said["cpu_s"])
-        return Drawn(seconds=said["seconds"], parts=parts, sha256=said["sha256"])
+        return Drawn(
+            seconds=said["seconds"], cpu_s=said["cpu_s"], parts=parts, sha256=said["sha256"]
+        )
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -138,30 +164,36 @@ class Monolith:
 class Split:
     """A pipeline on the cluster."""
 
-    def __init__(self, stack: ExitStack, runner: asyncio.Runner, endpoint: str, store: str) -> None:
+    def __init__(self, stack: ExitStack, runner: asyncio.Runner, at: Served) -> None:
         """Connect; the connection ends with the stack."""
-        self._runner, self._store = runner, store
-        self._client = runner.run(_connect(endpoint))
+        self._runner, self._at = runner, at
+        self._client = runner.run(_connect(at.endpoint))
         stack.callback(lambda: runner.run(self._client.close()))
 
     def draw(self, job: Job) -> Drawn:
         """One picture."""
         request = Request(**job.arguments())
-        begun = time.perf_counter()
+        begun_cpu_s, begun = self._cpu_s(), time.perf_counter()
         result = self._runner.run(self._client.generate(request, timeout_s=_REQUEST_S))
         seconds = time.perf_counter() - begun
         self._check(result)
         (file,) = result.media
         return Drawn(
             seconds=seconds,
+            cpu_s=self._cpu_s() - begun_cpu_s,
             parts=_parts(result, seconds),
             sha256=hashlib.sha256(file).hexdigest(),
         )
 
+    def _cpu_s(self) -> float:
+        stats = (Path(f"/proc/{pid}/stat").read_text() for pid in self._at.pids)
+        fields = (stat.rsplit(")", 1)[1].split() for stat in stats)
+        return sum(int(field[11]) + int(field[12]) for field in fields) / _TICKS_PER_S
+
     def _check(self, result: Result) -> None:
         hops = {one.input_store for one in result.finished.timings} - {""}
-        if hops != {self._store} or any(one.attempts != 1 for one in result.finished.timings):
-            raise SystemExit(f"expected one attempt by {self._store}: {result.finished.timings}")
+        if hops != {self._at.store} or any(one.attempts != 1 for one in result.finished.timings):
+            raise SystemExit(f"expected one attempt by {self._at.store}: {result.finished.timings}")
 
 
 def _parts(result: Result, seconds: float) -> dict[str, float]:
@@ -196,8 +228,8 @@ def pipeline(model: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def served(model: Path, threads: int) -> Iterator[dict[str, str]]:
-    """Both pipelines, ready: the routers' addresses by store."""
+def cluster_with(model: Path, threads: int) -> Iterator[list[Served]]:
+    """Both pipelines, ready."""
     settings = ClusterSettings(nodes=1, cpus=16 * threads, memory_gib=64)
     shared = NAMESPACES["shm"]
     with LocalCluster(settings=settings, progress=_say) as cluster:
@@ -211,17 +243,16 @@ def served(model: Path, threads: int) -> Iterator[dict[str, str]]:
             level = "privileged" if namespace == shared else "restricted"
             create_namespace(cluster, namespace, security=level)
             apply(cluster, pipeline(model), namespace=namespace)
-        for namespace in NAMESPACES.values():
-            ready = ("wait", "--for=condition=Ready", f"dp/{PIPELINE}", f"--timeout={_LOADED_S}s")
-            cluster.kubectl("-n", namespace, *ready)
-        yield {
-            store: asyncio.run(
-                find_endpoint(
-                    pipeline=PIPELINE, namespace=namespace, kubeconfig=str(cluster.kubeconfig)
-                )
-            )
-            for store, namespace in NAMESPACES.items()
-        }
+        yield [_ready(cluster, store, namespace) for store, namespace in NAMESPACES.items()]
+
+
+def _ready(cluster: LocalCluster, store: str, namespace: str) -> Served:
+    ready = ("wait", "--for=condition=Ready", f"dp/{PIPELINE}", f"--timeout={_LOADED_S}s")
+    cluster.kubectl("-n", namespace, *ready)
+    kubeconfig = str(cluster.kubeconfig)
+    endpoint = find_endpoint(pipeline=PIPELINE, namespace=namespace, kubeconfig=kubeconfig)
+    pids = tuple(cluster.processes(namespace))
+    return Served(store=store, endpoint=asyncio.run(endpoint), pids=pids)
 
 
 def _say(what: str, seconds: float) -> None:
@@ -254,6 +285,7 @@ def _row(side: int, steps: int, system: str, drawn: Sequence[Drawn]) -> Row:
         steps=steps,
         system=system,
         seconds=tuple(one.seconds for one in drawn),
+        cpu_s=tuple(one.cpu_s for one in drawn),
         parts={
             part: statistics.median(one.parts[part] for one in drawn) for part in drawn[0].parts
         },
@@ -268,10 +300,10 @@ def run(
     build(model, family="sd3", size=size)
     with ExitStack() as stack:
         runner = stack.enter_context(asyncio.Runner())
-        endpoints = stack.enter_context(served(model, threads))
+        found = stack.enter_context(cluster_with(model, threads))
         systems: dict[str, System] = {UNIT: Monolith(stack, model, threads)}
-        for store, endpoint in endpoints.items():
-            systems[store] = Split(stack, runner, endpoint, store)
+        for one in found:
+            systems[one.store] = Split(stack, runner, one)
         if threads != 2 and (os.cpu_count() or 1) >= 2:
             systems[BEST] = Monolith(stack, model, 2)
         for side in sides:
