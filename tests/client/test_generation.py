@@ -90,6 +90,23 @@ async def test_a_wrong_field_is_named(town: Town, client: GenerationClient) -> N
     assert caught.value.field == "height"
 
 
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (Request(prompt="a fox", steps=2**31), "steps"),
+        (Request(prompt="a fox", seed=2**63), "seed"),
+        (Request(prompt="a fox \udcff"), "prompt"),
+    ],
+)
+async def test_what_cannot_even_be_sent_is_named(
+    client: GenerationClient, request_: Request, field: str
+) -> None:
+    with pytest.raises(errors.InvalidFieldError) as caught:
+        await client.generate(request_)
+
+    assert caught.value.field == field
+
+
 async def test_a_full_queue_says_when_to_come_again(town: Town, client: GenerationClient) -> None:
     town.edit(max_queue=1)
     await town.worker("encode", E, held=True)

@@ -15,6 +15,7 @@ from tridentserve.domain.ids import (
 from tridentserve.domain.pipeline import Limits
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
+from tridentserve.errors import InvalidFieldError
 from tridentserve.rpc import convert
 from tridentserve.rpc.v1 import common_pb2, generation_pb2
 
@@ -43,22 +44,34 @@ class Request:
     """Mime type; empty: the pipeline's default."""
 
     def to_message(self) -> generation_pb2.GenerateRequest:
-        """The message of it."""
-        return generation_pb2.GenerateRequest(
-            prompt=self.prompt,
-            negative_prompt=self.negative_prompt,
-            height=self.height or 0,
-            width=self.width or 0,
-            frames=self.frames or 0,
-            steps=self.steps or 0,
-            guidance=self.guidance,
-            seed=self.seed,
-            count=self.count,
-            deadline_seconds=self.deadline_s or 0.0,
-            refuse_late=self.refuse_late,
-            idempotency_key=self.idempotency_key,
-            output_format=self.output_format,
-        )
+        """The message of it.
+
+        Raises:
+            InvalidFieldError: a value that no message can hold; names the field.
+        """
+        values = {
+            "prompt": self.prompt,
+            "negative_prompt": self.negative_prompt,
+            "height": self.height,
+            "width": self.width,
+            "frames": self.frames,
+            "steps": self.steps,
+            "guidance": self.guidance,
+            "seed": self.seed,
+            "count": self.count,
+            "deadline_seconds": self.deadline_s,
+            "refuse_late": self.refuse_late,
+            "idempotency_key": self.idempotency_key,
+            "output_format": self.output_format,
+        }
+        message = generation_pb2.GenerateRequest()
+        for field, value in values.items():
+            try:
+                if value is not None:
+                    setattr(message, field, value)
+            except (ValueError, TypeError) as error:  # too large, or text that is no Unicode
+                raise InvalidFieldError(field, f"cannot be sent: {error}") from None
+        return message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
