@@ -53,7 +53,7 @@ class Asking:
 
         def look() -> list[E]:
             ended = self._outcome  # before the events, which may become more until then
-            found = [e for e in list(self.events) if isinstance(e, kind) and test(e)]
+            found: list[E] = [e for e in list(self.events) if isinstance(e, kind) and test(e)]
             if not found and ended is not None:
                 raise AssertionError(f"ended without {kind.__name__}: {str(ended)[:200]}")
             return found

@@ -12,19 +12,21 @@ from tests.e2e.asking import Asking, attempts, drawn, sample, stores
 from tests.e2e.pipelines import Pipeline, synthetic_model
 
 from tridentserve.client import Request
+from tridentserve.client.values import Step
 from tridentserve.domain.stages import STAGES
 from tridentserve.errors import NotFoundError, UnavailableError
 from tridentserve_local.testing import eventually
 
 pytestmark = pytest.mark.load
 E, D, C = STAGES
-FOX = Request(prompt="a fox", seed=7, steps=8)
+FOX = Request(prompt="a fox", seed=7, steps=16)
+LONG = Request(prompt="a long fox", seed=7, steps=60)
 TWO: dict[str, Any] = {"replicas": {"min": 2, "max": 2}}
 
 
 @pytest.fixture(scope="session")
 def slow(models: Path) -> Path:
-    """A model whose diffusion takes long enough to be hit: 8 steps of 0.15 s."""
+    """A model whose diffusion takes long enough to be hit: 16 steps of 0.15 s."""
     seconds = {"encode": 0.01, "diffusePerStep": 0.15, "decode": 0.01}
     return synthetic_model(models / "slow", seconds=seconds)
 
@@ -165,13 +167,15 @@ def test_a_router_that_is_deleted_lets_running_requests_finish(
     pipeline: Pipeline, slow: Path
 ) -> None:
     serve(pipeline, slow)
-    ask = Asking(pipeline, FOX)
+    ask = Asking(pipeline, LONG)
     ask.stepped(1)
     (router,) = pipeline.pods("router")
     arguments = ("delete", "pod", router["metadata"]["name"], "--wait=false")
     pipeline.cluster.kubectl("-n", pipeline.namespace, *arguments)
+    # Or it would not be the end of the router that the request survives.
+    assert len([event for event in ask.events if isinstance(event, Step)]) < 50
 
-    assert ask.result().media == drawn(slow, FOX)
+    assert ask.result().media == drawn(slow, LONG)
     assert served_again(pipeline) == drawn(slow, FOX)
 
 

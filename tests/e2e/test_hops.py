@@ -16,7 +16,7 @@ from tridentserve_local.testing import eventually
 
 pytestmark = pytest.mark.load
 E, D, C = STAGES
-FOX = Request(prompt="a fox", seed=7, steps=8)
+FOX = Request(prompt="a fox", seed=7, steps=30)
 MEGABYTE = 1_000_000
 
 

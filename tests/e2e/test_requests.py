@@ -40,7 +40,7 @@ from tridentserve_local.testing import create_namespace, delete_namespace, event
 
 pytestmark = pytest.mark.load
 E, D, C = STAGES
-FOX = Request(prompt="a fox", seed=7, steps=8)
+FOX = Request(prompt="a fox", seed=7, steps=4)
 LONG = Request(prompt="a long one", seed=8, steps=20)
 NAMESPACE = "e2e-requests"
 GENERATE = "/tridentserve.rpc.v1.GenerationService/Generate"
@@ -83,8 +83,9 @@ def nothing_left(local_cluster: LocalCluster) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def model(models: Path) -> Path:
-    """20 steps of it take 2 s."""
-    return synthetic_model(models / "requests")
+    """20 steps of it take 5 s: time to look at workers in between."""
+    seconds = {"encode": 0.01, "diffusePerStep": 0.25, "decode": 0.02}
+    return synthetic_model(models / "requests", seconds=seconds)
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +200,7 @@ def test_a_request_that_waits_is_cancelled_too(served: Pipeline, model: Path) ->
 def test_the_deadline_of_the_call_ends_it_wherever_it_stands(served: Pipeline, model: Path) -> None:
     before = counted(served, "tridentserve_requests_total", outcome="deadline")
     missed = counted(served, "tridentserve_deadline_missed_total")
-    ask = Asking(served, LONG, timeout_s=1)
+    ask = Asking(served, LONG, timeout_s=2)
     ask.stepped(1)
 
     with pytest.raises(DeadlineExceededError):
@@ -216,8 +217,8 @@ def test_late_work_is_finished_and_counted_as_missed(served: Pipeline, model: Pa
     met = counted(served, "tridentserve_deadline_met_total")
     missed = counted(served, "tridentserve_deadline_missed_total")
 
-    late = served.generate(Request(prompt="a fox", seed=7, steps=8, deadline_s=0.05))
-    early = served.generate(Request(prompt="a fox", seed=7, steps=8, deadline_s=600))
+    late = served.generate(replace(FOX, deadline_s=0.05))
+    early = served.generate(replace(FOX, deadline_s=600))
 
     assert late.media == early.media == drawn(model, FOX)
     assert (late.finished.deadline_met, early.finished.deadline_met) == (False, True)
