@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from tridentserve.domain.plans import PlacementPlan
 from tridentserve.errors import InvalidFieldError
 from tridentserve.manifest.model import FilePath
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
@@ -70,8 +71,12 @@ def refusal(error: InvalidFieldError) -> Problem:
     )
 
 
-def given_up(transition: TransitionMemory) -> tuple[Problem, ...]:
-    """Pools that never came up and were undone: their pods are gone, and the problem is not."""
+def given_up(transition: TransitionMemory, plan: PlacementPlan) -> tuple[Problem, ...]:
+    """Pools of the plan that never came up and were undone: their pods are gone, the problem not.
+
+    Others that the planner has found a way around are remembered too, and are no problem.
+    """
+    wanted = {pool.shape for pool in plan.pools}
     return tuple(
         Problem(
             reason="RolloutGivenUp",
@@ -80,7 +85,7 @@ def given_up(transition: TransitionMemory) -> tuple[Problem, ...]:
             " see status.lastFailure and the events, then edit the spec",
         )
         for attempt in transition.attempts
-        if attempt.gave_up
+        if attempt.gave_up and attempt.pool.shape in wanted
     )
 
 

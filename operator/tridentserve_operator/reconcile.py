@@ -134,7 +134,7 @@ class Reconciler:
             problems=(
                 *map(refusal, refused),
                 *problems(observed, now),
-                *given_up(decision.memory.transition),
+                *given_up(decision.memory.transition, decision.plan),
             ),
             router_current=apply.router_is_current(rendered, observed, kept.written),
         )

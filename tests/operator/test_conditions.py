@@ -11,13 +11,13 @@ from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape, Reason
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.manifest.status import Condition, ConditionStatus, ConditionType, Status
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline, parse
-from tridentserve.planner.pools import PoolKey, PoolState, TransitionMemory, Wait
+from tridentserve.planner.pools import Attempt, PoolKey, PoolState, TransitionMemory, Wait
 from tridentserve.planner.protocols import Infeasible
 from tridentserve_operator import events
 from tridentserve_operator.conditions import Facts, blocked, chain, conditions
 from tridentserve_operator.decide import Decision, Memory
 from tridentserve_operator.observe import Observation
-from tridentserve_operator.problems import Problem
+from tridentserve_operator.problems import Problem, given_up
 from tridentserve_operator.status import blocked_status, new_status
 from tridentserve_operator.testing import pipeline_body
 from tridentserve_operator.views import ROUTER, pod_view
@@ -153,6 +153,19 @@ def test_scaling_is_limited_by_bounds_or_by_the_cluster() -> None:
     assert verdict(kind, facts(1, 1, 1, plan=limited)) == ("True", "LimitReached")
     no_room = facts(1, 1, 1, memory=Memory(transition=refused))
     assert verdict(kind, no_room) == ("True", "Unobtainable")
+
+
+def test_a_pool_that_the_plan_does_without_is_no_problem() -> None:
+    key = PoolKey(shape=PLAN.pools[0].shape, revision=NEW)
+    never = Attempt(pool=key, routable=0, since_s=0.0, gave_up=True)
+    growing = Attempt(pool=key, routable=1, since_s=0.0)
+
+    found = given_up(TransitionMemory(attempts=(never,)), PLAN)
+
+    assert [one.reason for one in found] == ["RolloutGivenUp"]
+    assert given_up(TransitionMemory(attempts=(growing,)), PLAN) == ()
+    without = PlacementPlan(pools=PLAN.pools[1:], reasons=())
+    assert given_up(TransitionMemory(attempts=(never,)), without) == ()
 
 
 def test_the_time_of_a_condition_moves_with_its_status_alone() -> None:

@@ -80,7 +80,8 @@ class SimulatedCluster:
     rng: Random
     capacity: int | None = None
     unplaceable: frozenset[Revision] = frozenset()
-    broken: frozenset[Revision] = frozenset()
+    broken: frozenset[Revision | int] = frozenset()
+    """Revisions and fractions of which no pod ever becomes ready."""
     now: float = 0.0
     deployments: dict[PoolKey, int] = field(default_factory=dict)
     pods: list[Pod] = field(default_factory=list)
@@ -135,7 +136,7 @@ class SimulatedCluster:
             if not pod.placed and self._fits(pod):
                 pod.placed = True
                 pod.ready_s = self.now + self.rng.choice([0.0, 1.0, 3.0, 8.0])
-                if pod.key.revision in self.broken:
+                if self.broken & {pod.key.revision, pod.key.shape.fraction_percent}:
                     pod.ready_s = float("inf")
         holds = Counter[PoolKey]()
         for pod in self.pods:

@@ -254,6 +254,22 @@ def test_a_replacement_that_fails_brings_the_old_chain_back_and_is_not_repeated(
     assert not op.cluster.sins
 
 
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_fraction_that_never_comes_up_costs_the_last_worker_once_at_most(gpu: bool) -> None:
+    small, large = plan({**ONE, Stage.DECODE: (50, 1)}), plan(ONE)
+    op = began(operator(300, gpu=gpu), large, "a")
+    op.cluster.broken = frozenset({50})
+
+    for tick in range(600):  # the plan follows what is told: it asks anew whenever that expires
+        if tick == 200:
+            op.cluster.served.clear()
+        told = any(one.label == "decode@50" for one in op.memory.infeasible)
+        op.tick(large if told else small, "a")
+
+    assert all(op.cluster.served)
+    assert any(isinstance(step, SetReplicas) and step.pool.percent == 50 for step in op.steps)
+
+
 def test_a_fraction_that_cannot_be_had_is_told_and_the_plan_can_go_back() -> None:
     small, large = plan({**ONE, Stage.DECODE: (50, 1)}), plan({**ONE, Stage.DECODE: (100, 1)})
     op = began(operator(250, gpu=False), small, "a")

@@ -118,7 +118,21 @@ def next_steps(
     remembered = tuple(one for one in attempts.values() if one is not None)
     return (
         tuple(steps if wait is None else [*steps, wait]),
-        TransitionMemory(attempts=remembered, infeasible=tuple(infeasible.values())),
+        TransitionMemory(
+            attempts=remembered + _lessons(rollout, memory), infeasible=tuple(infeasible.values())
+        ),
+    )
+
+
+def _lessons(rollout: Rollout, memory: TransitionMemory) -> tuple[Attempt, ...]:
+    """Pools of this revision that never came up and that the plan does not ask for now.
+
+    Once it asks for them again, they must not cost the last worker of their stage a second time.
+    """
+    return tuple(
+        one
+        for one in memory.attempts
+        if one.gave_up and one.pool.revision == rollout.revision and one.pool not in rollout.wants
     )
 
 
