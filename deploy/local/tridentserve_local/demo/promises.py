@@ -43,7 +43,7 @@ def of_pictures(
         Promise(
             claim=f"all {count} pictures were made, and equal the monolith's bit for bit",
             holds=len(finished) == count and not differing,
-            found=f"{count - len(finished)} are missing, these differ: {', '.join(differing)}",
+            found=f"{len(finished)} were made, {len(differing)} differ {' '.join(differing)}",
         ),
         Promise(
             claim="tensors went by shared memory within a node, through Redis between nodes",
