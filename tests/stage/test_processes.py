@@ -273,6 +273,11 @@ async def test_what_a_killed_worker_left_is_reaped_by_the_next_one(launcher: Lau
     assert len(launcher.folders()) <= len(left)
 
 
+def _owners(shared: Path) -> list[Path]:
+    """Folders of workers in a shared directory."""
+    return list(shared.glob("owner-*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "environ", "sentence"),
     [
@@ -294,6 +299,7 @@ async def test_a_worker_that_cannot_start_says_why_in_its_last_line_and_exits_78
     assert code == 78
     assert last.startswith("cannot start: ")
     assert sentence in last
+    assert not _owners(launcher.shared)
 
 
 async def test_a_taken_port_is_told_and_exits_78(launcher: Launcher) -> None:
@@ -373,12 +379,14 @@ async def test_asked_to_end_while_loading_it_ends_at_once(
         return Loaded(runners={}, seconds={})
 
     monkeypatch.setattr(worker, "load", load)
-    own = make_settings("encode,diffuse,decode", model_dir=tmp_path)
+    own = make_settings("encode,diffuse,decode", model_dir=tmp_path, shm_dir=tmp_path)
     running = asyncio.create_task(worker.run(own))
     assert await asyncio.to_thread(loading.wait, PATIENCE_S)
+    assert _owners(tmp_path)
 
     os.kill(os.getpid(), signal.SIGTERM)
 
     async with asyncio.timeout(PATIENCE_S):
         await running
     gate.set()
+    assert not _owners(tmp_path)

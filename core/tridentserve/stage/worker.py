@@ -183,6 +183,7 @@ async def run(settings: StageSettings) -> None:
         if asked.done():
             _log.info("asked to end while loading")
             preparing.cancel()
+            await asyncio.gather(preparing, return_exceptions=True)
             return
         await worker.serve(*await preparing)
         await asked
@@ -197,7 +198,11 @@ async def _prepare(settings: StageSettings, engine: Engine) -> tuple[Loaded, Sto
     stores = await asyncio.to_thread(open_configured_stores, settings)
     # Not watched: how long a model takes to load has no bound that liveness could know, and until
     # it is loaded the startup probe decides.
-    loaded = await engine.call(lambda: load(settings, engine.sleep), watched=False)
+    try:
+        loaded = await engine.call(lambda: load(settings, engine.sleep), watched=False)
+    except BaseException:
+        stores.close()  # nobody else knows of them, and a folder would stay behind
+        raise
     return loaded, stores
 
 
