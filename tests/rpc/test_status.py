@@ -38,6 +38,10 @@ def test_an_error_has_a_code_and_comes_back_as_itself(
     assert type(there_and_back(error)) is type(error)
 
 
+def test_what_a_model_said_is_not_decorated_on_its_way() -> None:
+    assert str(there_and_back(errors.StageFailedError("broken"))) == "broken"
+
+
 def test_every_error_that_is_raised_has_a_row_above() -> None:
     def leaves(kind: type[errors.TridentServeError]) -> set[type]:
         below = kind.__subclasses__()

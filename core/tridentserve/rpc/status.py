@@ -142,6 +142,8 @@ def from_status(
             return errors.DeadlineExceededError(message)
         case grpc.StatusCode.CANCELLED:
             return errors.CancelledError(message)
+        case grpc.StatusCode.INTERNAL:
+            return errors.StageFailedError(message)
         case _:
             return errors.StageFailedError(f"{code.name}: {message}")
 
