@@ -57,7 +57,6 @@ class DeploymentView:
     pool: PoolIdentity | None
     """None for a router."""
     replicas: int
-    ready: int
     updated: int
     rendered_hash: str
     refused: str
@@ -86,7 +85,6 @@ class PodView:
     uid: str
     component: str
     pool: PoolIdentity | None
-    node: str
     ready: bool
     draining: bool
     deleting: bool
@@ -114,7 +112,6 @@ def deployment_view(body: Body) -> DeploymentView:
         observed_generation=int(status.get("observedGeneration") or 0),
         pool=_identity(metadata, (spec.get("template") or {}).get("spec") or {}),
         replicas=int(spec.get("replicas", 1)),
-        ready=int(status.get("readyReplicas") or 0),
         updated=int(status.get("updatedReplicas") or 0),
         rendered_hash=(metadata.get("annotations") or {}).get(ANNOTATION_RENDERED_HASH, ""),
         refused=_refused(status),
@@ -134,7 +131,6 @@ def pod_view(body: Body) -> PodView:
         uid=metadata["uid"],
         component=labels.get(LABEL_COMPONENT, ""),
         pool=_identity(metadata, body.get("spec") or {}),
-        node=(body.get("spec") or {}).get("nodeName") or "",
         ready=conditions.get("Ready", {}).get("status") == "True",
         draining=LABEL_DRAINING in labels,
         deleting="deletionTimestamp" in metadata,

@@ -168,7 +168,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransitionMemory:
-    """What a transition remembers; losing it only starts its deadlines anew."""
+    """What a transition remembers; without it deadlines start anew, and what gave up is tried."""
 
     attempts: tuple[Attempt, ...] = ()
     infeasible: tuple[Infeasible, ...] = ()
