@@ -72,7 +72,11 @@ class Reconciler:
         """Write through `applier`; `answer` is Prometheus' latest, its age by `monotonic`."""
         self._applier, self._settings, self._metrics = applier, settings, metrics
         self._answer, self._monotonic, self._reporter = answer, monotonic, reporter
-        self._patience = Patience(start_s=settings.step_timeout_s)
+        self._patience = Patience(
+            unschedulable_s=settings.unschedulable_s,
+            start_s=settings.step_timeout_s,
+            retry_s=settings.retry_s,
+        )
         self._limits = prometheus.Limits(
             answer_age_s=prometheus.MISSED_ANSWERS * settings.load_interval_s + 5.0,
             sample_age_s=settings.load_max_age_s,
