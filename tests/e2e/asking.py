@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.pipelines import Pipeline
 
 from tridentserve.client import GenerationClient, Request, Result
-from tridentserve.client.values import Accepted, Event, StageStarted, Step
+from tridentserve.client.values import Accepted, Event, Finished, StageStarted, Step
 from tridentserve.domain.names import PORT_METRICS
 from tridentserve.domain.stages import Stage
 from tridentserve.domain.work import Generation
@@ -73,6 +73,11 @@ class Asking:
         """Diffusion has done so many steps."""
         self.started(Stage.DIFFUSE)
         self.saw(Step, lambda e: e.step >= step and e.steps > 1)
+
+    @property
+    def running(self) -> bool:
+        """Not at its end yet: what was done until now, was done in its middle."""
+        return self._outcome is None and not any(isinstance(e, Finished) for e in self.events)
 
     def go_away(self) -> None:
         """End the stream, as a caller does that is not interested any more."""
