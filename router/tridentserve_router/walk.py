@@ -212,8 +212,11 @@ class Walk:
                 directory.heard(worker.id)
                 self.on_done(command.stage)
                 self._observe(command.stage, placed, done)
-            case moves.Lost() if isinstance(answered.error, UnavailableError):
-                directory.suspect(worker.id)
+            case moves.Lost():
+                # It may live, behind a connection that broke.
+                self._around.releases.abandon(placed.segment)
+                if isinstance(answered.error, UnavailableError):
+                    directory.suspect(worker.id)
             case moves.Refused(draining=True):
                 self._around.dispatcher.worker_draining(worker.id)
             case moves.Refused() if isinstance(answered.error, DigestMismatchError):

@@ -415,6 +415,9 @@ async def test_a_process_that_restarts_under_its_name_loses_what_it_ran(town: To
 
         assert result.media == [b"scripted"]
         assert [timing.attempts for timing in result.finished.timings] == [1, 2, 1]
+        # In case it was not lost but behind a broken connection, and had just finished.
+        lost = chain[D].requests[0]
+        await until(lambda: chain[D].told_to_cancel == [(lost.segment_id, lost.epoch)])
 
 
 async def test_a_worker_whose_pod_is_gone_loses_what_it_ran_even_if_it_still_answers(

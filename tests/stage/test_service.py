@@ -1,5 +1,6 @@
 """One worker over gRPC: what it says when all goes well, and each status when it does not."""
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -299,6 +300,22 @@ async def test_a_store_that_is_away_is_told_from_a_tensor_that_is_gone(serve: "S
     source = _put(bench.network, b"embedding")
     bench.network.close()
 
+    error = await bench.fails(bench.run(bench.request(inputs=(source,))))
+
+    assert isinstance(error, errors.UnavailableError)
+    assert error.reason == "STORE_UNREACHABLE"
+
+
+async def test_what_the_system_refuses_a_store_is_the_workers_trouble_and_not_the_models(
+    serve: "Serve", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await serve(FakeRunner(Stage.DIFFUSE))
+    source = _put(bench.network, b"embedding")
+
+    def refuse(ref: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(bench.network, "get", refuse)
     error = await bench.fails(bench.run(bench.request(inputs=(source,))))
 
     assert isinstance(error, errors.UnavailableError)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,6 +161,22 @@ def test_a_full_file_system_is_an_answer_and_no_crash(
         store.put(tensors(), ttl_s=60, now=0)
     assert slot_files(shm_directory) == []
     store.put(tensors(), ttl_s=60, now=0)
+
+
+def test_a_process_without_descriptors_left_is_a_full_store_and_no_crash(
+    store: SharedMemoryStore, shm_directory: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    ref = store.put(tensors(), ttl_s=60, now=0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(ExhaustedError, match="Too many open files"):
+            store.put(tensors(seed=2), ttl_s=60, now=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert len(slot_files(shm_directory)) == 1
+    assert dict(store.get(ref)) == tensors()
 
 
 @pytest.mark.parametrize("content", [b"", b"x", bytes(64), bytes(4096)])

@@ -197,6 +197,9 @@ class Handoff:
             ) from error
         except UnavailableError as error:
             raise UnavailableError(str(error), reason=STORE_UNREACHABLE) from error
+        except OSError as error:
+            # Whatever the system refuses is this worker's trouble: another one may well do it.
+            raise UnavailableError(f"store: {error}", reason=STORE_UNREACHABLE) from error
 
     def _count(self, stage: Stage, ref: TensorRef, direction: str, seconds: float) -> None:
         self._metrics.moved(

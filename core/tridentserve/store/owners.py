@@ -118,8 +118,13 @@ def slot_path(directory: Path, owner_id: str, number: int) -> str:
 def reap(directory: Path) -> int:
     """Remove the folders of dead owners; returns how many. What may not be removed is left."""
     reaped = 0
-    with os.scandir(directory) as entries:
-        folders = [Path(entry.path) for entry in entries if _FOLDER.fullmatch(entry.name)]
+    try:
+        with os.scandir(directory) as entries:
+            folders = [Path(entry.path) for entry in entries if _FOLDER.fullmatch(entry.name)]
+    except OSError:
+        # No descriptor is left, or the directory is gone. Cleaning up after others can wait; it
+        # must not fail the put that it is tried for, nor end a worker's regular tidying.
+        return 0
     for folder in folders:
         with suppress(OSError):
             reaped += _reap_folder(folder)

@@ -131,7 +131,11 @@ class SlotPool:
 
 def _make(folder: Path, number: int, capacity_bytes: int) -> Slot:
     path = folder / str(number)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        # A slot takes two descriptors, so a process runs out of them long before a large memory.
+        raise ExhaustedError(f"{folder.parent} takes no other file: {error.strerror}") from error
     try:
         os.posix_fallocate(descriptor, 0, capacity_bytes)
         mapping = mmap.mmap(
