@@ -318,6 +318,17 @@ def test_suspended_drains_everything_and_then_removes_it() -> None:
     assert not op.cluster.sins
 
 
+def test_suspended_drains_a_stage_only_when_the_ones_before_it_are_gone() -> None:
+    op = began(operator(None), plan(TWO), "a")
+
+    steps, _ = next_steps(
+        op.cluster.observe(), NOTHING, Revision("a"), op.room, op.memory, op.cluster.now
+    )
+
+    drained = [step.pool.stages for step in steps if isinstance(step, MarkDraining)]
+    assert drained == [(Stage.ENCODE,)]
+
+
 def test_suspended_in_the_middle_of_a_rollout_ends_with_nothing_and_comes_back() -> None:
     op = began(operator(500), plan(TWO), "a")
     for _ in range(4):
