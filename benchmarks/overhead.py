@@ -72,6 +72,7 @@ def measure_split(args: argparse.Namespace) -> Section:
             steps=args.steps,
             rounds=args.rounds,
             threads=args.threads,
+            wider=args.wider,
             size=args.size,
         )
         for rows in found:
@@ -196,6 +197,7 @@ def arguments() -> argparse.Namespace:
     group.add_argument("--steps", type=int, default=28)
     group.add_argument("--rounds", type=int, default=5)
     group.add_argument("--threads", type=int, default=1, help="of a call, on both sides")
+    group.add_argument("--wider", type=int, default=2, help="threads of a second monolith; 0: none")
     group.add_argument("--size", default="small", help="of the model: small or tiny")
     group = parser.add_argument_group("hops")
     group.add_argument("--hop-rounds", type=int, default=30)
