@@ -163,12 +163,12 @@ async def test_ctrl_c_cancels_the_request(town: Town, tmp_path: Path) -> None:
     try:
         await until(lambda: town.members["encode"].worker.running == 1)
         os.kill(process.pid, signal.SIGINT)
-        await process.communicate()
+        _, said = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
 
-    assert process.returncode == 130
+    assert process.returncode == 130, said.decode()
     await until(lambda: not len(town.router.core.requests))
     town.members["encode"].free()
     await town.settled()
