@@ -18,6 +18,7 @@ import asyncio
 import json
 import signal
 import sys
+import threading
 from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
@@ -114,7 +115,8 @@ async def _until_interrupted(work: Coroutine[Any, Any, Result]) -> Result:
     """
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, task.cancel)
+    if threading.current_thread() is threading.main_thread():  # the only one that signals reach
+        loop.add_signal_handler(signal.SIGINT, task.cancel)
     try:
         return await task
     except asyncio.CancelledError:
