@@ -18,7 +18,6 @@ import asyncio
 import json
 import signal
 import sys
-import threading
 from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
@@ -115,8 +114,7 @@ async def _until_interrupted(work: Coroutine[Any, Any, Result]) -> Result:
     """
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
-    if threading.current_thread() is threading.main_thread():  # the only one that signals reach
-        loop.add_signal_handler(signal.SIGINT, task.cancel)
+    loop.add_signal_handler(signal.SIGINT, task.cancel)
     try:
         return await task
     except asyncio.CancelledError:
