@@ -16,9 +16,7 @@
 import argparse
 import asyncio
 import json
-import signal
 import sys
-from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -68,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     """Generate and write; the exit status."""
     try:
         files = _files(args.output, args.count)
-        result = asyncio.run(_until_interrupted(_generate(args)))
+        result = asyncio.run(_generate(args))
         for file, data in zip(files, result.media, strict=True):
             file.write_bytes(data)
     except (errors.TridentServeError, OSError) as error:
@@ -101,26 +99,6 @@ def _files(output: Path, count: int) -> list[Path]:
     if count <= 1:
         return [output]
     return [output.with_name(f"{output.stem}-{n}{output.suffix}") for n in range(1, count + 1)]
-
-
-async def _until_interrupted(work: Coroutine[Any, Any, Result]) -> Result:
-    """Do it; Ctrl-C cancels it at once.
-
-    The handler of `asyncio.run` does not wake a loop that is about to wait, so that a Ctrl-C in
-    that moment would count from the next event on, which may be minutes away.
-
-    Raises:
-        KeyboardInterrupt: it was interrupted.
-    """
-    task = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, task.cancel)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
 
 
 async def _generate(args: argparse.Namespace) -> Result:
