@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
 
 
@@ -15,6 +16,16 @@ class StageTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassRate:
+    """How often requests of one class arrive: what they ask for, averaged over the window."""
+
+    shape: Shape
+    steps: int
+    guidance: float
+    arrivals_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """Load of one pipeline over the last window.
 
@@ -25,6 +36,8 @@ class Load:
 
     arrivals_per_s: float | None
     seconds: tuple[StageTime, ...] = field(default=())
+    mix: tuple[ClassRate, ...] = ()
+    """Arrivals by class, where whoever measures tells classes apart; empty where nobody does."""
     problem: str = ""
     """Why the arrival rate is unknown, as a sentence for a condition; empty where it is known."""
 

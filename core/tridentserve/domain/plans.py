@@ -4,7 +4,9 @@ import hashlib
 from dataclasses import dataclass
 
 from tridentserve.domain.ids import NodeId, PlanId
+from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage, stages_label
+from tridentserve.domain.strategy import Strategy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -43,6 +45,24 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """Where a placement expects the requests of one class to run one of their stages, and how.
+
+    Advice to dispatch, not an order: a planner that does not know flows ignores them.
+    """
+
+    shape: Shape
+    steps: int
+    stage: Stage
+    pool: PoolShape
+    strategy: Strategy
+    share: float = 1.0
+    """Of the class's requests; the shares of one class and stage add up to 1 or less."""
+    devices: int | None = None
+    """At most so many of the pool's devices at once for this class; None sets no bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementPlan:
     """Which pools exist, how many workers each has, and why."""
 
@@ -52,6 +72,8 @@ class PlacementPlan:
     """True where `max`, a budget or a rate of change kept the plan from what the load asks for."""
     prices: tuple[tuple[Stage, float], ...] = ()
     """What one more device would save, by stage (dual prices), for planners that know."""
+    flows: tuple[Flow, ...] = ()
+    """Which class runs where; empty where the placement does not tell classes apart."""
     follows_load: bool = True
     """False where the load plays no part, so that there is nothing to stabilise or to hold."""
 

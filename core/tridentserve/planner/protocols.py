@@ -9,6 +9,7 @@ from tridentserve.domain.load import Load
 from tridentserve.domain.pipeline import PipelineSpec
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.profiles import Profile
+from tridentserve.planner.cost import CostModel
 from tridentserve.planner.state import State
 
 
@@ -36,6 +37,8 @@ class PlacementInputs:
     """Stands in for what was never measured."""
     infeasible: tuple[Infeasible, ...]
     now: float
+    cost: CostModel | None = None
+    """What stages of every class and strategy take; None where only `load.seconds` is known."""
 
 
 class PlacementPlanner(Protocol):
