@@ -356,6 +356,14 @@ def recounted(state: State) -> None:
         known = state.workers[name]
         assert used <= known.slots
         assert state.free_slots(name) == (0 if known.draining else known.slots - used)
+        room = (
+            0
+            if known.draining or segments
+            else sum(not (state.lessees(device) - {name}) for device in known.devices)
+        )
+        assert state.roster.vacant(name) == len(state.roster.vacant_devices(known)) == room
+        kind = state.roster.kind(name)
+        assert known.draining or (kind is not None and name in kind.rooms[room])
         for segment in segments:
             for device in segment.devices:
                 leases.setdefault(device, set()).add(name)

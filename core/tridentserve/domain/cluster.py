@@ -65,11 +65,18 @@ class Worker:
     """What it costs to make a capable stage resident, where that was measured."""
     strategies: tuple[Strategy, ...] = (SINGLE,)
     slots: int = 1
-    """Requests of one work key that it runs at the same time."""
+    """Requests of one work key that it runs at the same time, in one call."""
+    concurrent: bool = False
+    """True where it runs calls on devices apart at the same time; else one call at a time."""
     domain: MemoryDomain | None = None
     draining: bool = False
     isolated: bool = False
     """True where the sharing mode keeps it apart from others on its devices; else a lease does."""
+
+    @property
+    def seats(self) -> int:
+        """Requests that it runs at the same time, over all calls."""
+        return self.slots * (max(1, len(self.devices)) if self.concurrent else 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,8 @@ from tridentserve.domain.ids import (
     WorkerId,
 )
 from tridentserve.domain.plans import PlacementPlan
-from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.domain.stages import Stage
+from tridentserve.planner.roster import Roster
 
 NO_EPOCH = Epoch(0)
 """Before the first decision about a request."""
@@ -81,14 +82,11 @@ class State:
         """Start empty."""
         self._journeys: dict[RequestId, Journey] = {}
         self._waiting: dict[Stage, dict[RequestId, None]] = {stage: {} for stage in Stage}
-        self._workers: dict[WorkerId, Worker] = {}
-        self._capable: dict[Stage, tuple[Worker, ...]] = dict.fromkeys(Stage, ())
-        self._complete: frozenset[tuple[PipelineName, ContentDigest]] = frozenset()
+        self._roster = Roster()
         self._running: dict[WorkerId, dict[SegmentId, Segment]] = {}
         self._parked: dict[SegmentId, Segment] = {}
         self._hosts: dict[SegmentId, WorkerId] = {}
         self._pending: dict[SegmentId, Resize | Yield] = {}
-        self._leases: dict[DeviceId, Counter[WorkerId]] = {}
         self._reserved: Counter[WorkerId] = Counter()
         self.plan: PlacementPlan | None = None
 
@@ -108,16 +106,21 @@ class State:
     @property
     def workers(self) -> Mapping[WorkerId, Worker]:
         """Every worker that is up, draining ones included."""
-        return MappingProxyType(self._workers)
+        return self._roster.workers
+
+    @property
+    def roster(self) -> Roster:
+        """The workers by what dispatch looks up: kinds, leases, vacant devices. To read only."""
+        return self._roster
 
     def capable(self, stage: Stage) -> tuple[Worker, ...]:
         """Workers that can be given a stage: they host it, and do not drain."""
-        return self._capable[stage]
+        return self._roster.capable(stage)
 
     @property
     def complete(self) -> frozenset[tuple[PipelineName, ContentDigest]]:
         """Contents that have a worker for every stage, draining ones left out."""
-        return self._complete
+        return self._roster.complete
 
     def running(self, worker: WorkerId) -> tuple[Segment, ...]:
         """Segments that run on a worker, those that yielded left out."""
@@ -134,20 +137,15 @@ class State:
 
     def free_slots(self, worker: WorkerId) -> int:
         """How many more requests a worker takes; 0 for one that drains or is gone."""
-        known = self._workers.get(worker)
+        known = self._roster.workers.get(worker)
         if known is None or known.draining:
             return 0
         segments = self._running.get(worker, {})
-        return max(0, known.slots - sum(len(segment.requests) for segment in segments.values()))
+        return max(0, known.seats - sum(len(segment.requests) for segment in segments.values()))
 
     def lessees(self, device: DeviceId) -> frozenset[WorkerId]:
         """Workers whose segments run on a device now."""
-        return frozenset(self._leases.get(device, ()))
-
-    def is_leased(self, device: DeviceId, *, besides: WorkerId) -> bool:
-        """Whether the segments of another worker run on a device now."""
-        lessees = self._leases.get(device)
-        return lessees is not None and any(lessee != besides for lessee in lessees)
+        return self._roster.lessees(device)
 
     def reserved(self, worker: WorkerId) -> int:
         """Requests that prefer a worker for a stage to come."""
@@ -171,15 +169,11 @@ class State:
             case Left(request=request) | Refuse(request=request):
                 self._leave(request)
             case WorkerUp(worker=worker):
-                self._workers[worker.id] = worker
-                self._index()
+                self._roster.put(worker)
             case WorkerDown(worker=gone):
-                self._workers.pop(gone, None)
-                self._index()
+                self._roster.remove(gone)
             case WorkerDraining(worker=draining):
-                if draining in self._workers:
-                    self._workers[draining] = replace(self._workers[draining], draining=True)
-                    self._index()
+                self._roster.drain(draining)
             case PlanChanged(plan=plan):
                 self.plan = plan
             case Start(segment=segment):
@@ -196,21 +190,6 @@ class State:
                 self._put(replace(journey, preferred=preferred, preferred_stage=stage))
             case _:
                 pass
-
-    def _index(self) -> None:
-        """Sort the workers by stage; they change rarely, and are looked up in every decision."""
-        for stage in Stage:
-            self._capable[stage] = tuple(
-                worker
-                for worker in self._workers.values()
-                if stage in worker.capable and not worker.draining
-            )
-        self._complete = frozenset.intersection(
-            *(
-                frozenset((worker.pipeline, worker.digest) for worker in self._capable[stage])
-                for stage in STAGES
-            )
-        )
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -292,11 +271,11 @@ class State:
         self._check_leases(segment)
 
     def _check_leases(self, segment: Segment) -> None:
-        worker = self._workers.get(segment.worker)
+        worker = self._roster.workers.get(segment.worker)
         if worker is None or worker.isolated:
             return
         for device in segment.devices:
-            if self.lessees(device) - {segment.worker}:
+            if self._roster.is_leased(device, besides=segment.worker):
                 raise ValueError(f"device {device} is leased, {segment.id} cannot use it")
 
     def _start(self, segment: Segment) -> None:
@@ -304,7 +283,7 @@ class State:
         for cursor in segment.requests:
             if cursor.request not in self._waiting[segment.stage]:
                 raise ValueError(f"request {cursor.request} does not wait for {segment.stage}")
-        worker = self._workers[segment.worker]
+        worker = self._roster.workers[segment.worker]
         for cursor in segment.requests:
             journey = self._journeys[cursor.request]
             del self._waiting[segment.stage][cursor.request]
@@ -331,8 +310,7 @@ class State:
     def _hold(self, segment: Segment) -> None:
         self._hosts[segment.id] = segment.worker
         self._running.setdefault(segment.worker, {})[segment.id] = segment
-        for device in segment.devices:
-            self._leases.setdefault(device, Counter())[segment.worker] += 1
+        self._roster.lease(segment.devices, segment.worker)
 
     def _drop(self, segment: Segment) -> None:
         """Take a running segment off its worker and its devices."""
@@ -340,13 +318,7 @@ class State:
         del segments[segment.id]
         if not segments:
             del self._running[segment.worker]
-        for device in segment.devices:
-            lease = self._leases[device]
-            lease[segment.worker] -= 1
-            if not lease[segment.worker]:
-                del lease[segment.worker]
-            if not lease:
-                del self._leases[device]
+        self._roster.release(segment.devices, segment.worker)
 
     def _running_segment(self, segment: SegmentId) -> Segment:
         held = self._running.get(self._hosts.get(segment, WorkerId("")), {}).get(segment)
@@ -371,11 +343,11 @@ class State:
         moved = replace(
             segment, requests=tuple(replace(cursor, step=step) for cursor in segment.requests)
         )
-        self._drop(segment)
         match self._pending.pop(segment_id, None):
             case None:
-                self._hold(moved)
+                self._running[segment.worker][segment_id] = moved
             case Resize() as change:
+                self._drop(segment)
                 self._hold(
                     replace(
                         moved,
@@ -385,6 +357,7 @@ class State:
                     )
                 )
             case Yield() as change:
+                self._drop(segment)
                 self._parked[segment_id] = replace(moved, devices=(), epoch=change.epoch)
 
     def _stop(self, journey: Journey) -> None:

@@ -12,11 +12,10 @@ starts; nothing where no worker is free.
 import heapq
 from collections.abc import Callable
 
-from tridentserve.domain.cluster import Worker
-from tridentserve.domain.dispatch import Action, Cursor, Reserve, Segment, Start
-from tridentserve.domain.ids import Epoch, SegmentId
+from tridentserve.domain.dispatch import Action
 from tridentserve.domain.stages import STAGES
-from tridentserve.planner.dispatch.workers import Floor, strategy_of
+from tridentserve.planner.dispatch.floor import Floor
+from tridentserve.planner.dispatch.starting import started
 from tridentserve.planner.state import Journey, State
 
 Priority = tuple[float, ...]
@@ -44,29 +43,15 @@ def start_in_order(
         kind = _kind(journey)
         if kind in hopeless:
             continue
-        worker = floor.choose(journey)
-        if worker is None:
+        place = floor.choose(journey)
+        if place is None:
             hopeless.add(kind)  # nothing becomes free within a decision
             continue
-        floor.take(worker, journey)
-        actions += _actions(floor, journey, worker, name)
+        floor.take(place, journey)
+        strategy = place.kind.widest
+        actions += started(floor, journey, place, strategy, _reason(journey, name))
         queues = {stage: queue for stage, queue in queues.items() if floor.open(stage)}
     return actions
-
-
-def _actions(floor: Floor, journey: Journey, worker: Worker, name: str) -> list[Action]:
-    """A start, after the reservation of who is to read what it makes."""
-    start = Start(segment=_segment(journey, worker), reason=_reason(journey, name))
-    consumer, following = floor.consumer(journey, worker), journey.stage.next
-    if consumer is None or following is None:
-        return [start]
-    reserve = Reserve(
-        request=journey.demand.id,
-        stage=following,
-        worker=consumer.id,
-        reason=f"{name}: {following} on {consumer.id} would read from {worker.id}",
-    )
-    return [reserve, start]
 
 
 def _kind(journey: Journey) -> object:
@@ -74,20 +59,6 @@ def _kind(journey: Journey) -> object:
     demand = journey.demand
     key = (demand.shape, demand.steps, demand.guidance)
     return (journey.stage, journey.digest, journey.excluded, demand.pipeline, key)
-
-
-def _segment(journey: Journey, worker: Worker) -> Segment:
-    strategy = strategy_of(worker)
-    epoch = Epoch(journey.epoch + 1)
-    return Segment(
-        id=SegmentId(f"{journey.demand.id}/{journey.stage}/{epoch}"),
-        worker=worker.id,
-        stage=journey.stage,
-        devices=worker.devices[: strategy.degree],
-        strategy=strategy,
-        requests=(Cursor(request=journey.demand.id),),
-        epoch=epoch,
-    )
 
 
 def _reason(journey: Journey, name: str) -> str:

@@ -1,0 +1,291 @@
+"""The workers, their device leases, and who has how many devices to spare: what dispatch looks up.
+
+Every decision asks for "a worker of this kind with k devices that nobody runs on". Answered by
+looking at all workers, that would cost more than the decision as soon as there are hundreds, so
+the answer is kept up to date with every lease. It depends on what is, never on the order in which
+it came to be: equal rosters give equal answers.
+"""
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from tridentserve.domain.cluster import Worker
+from tridentserve.domain.ids import (
+    ContentDigest,
+    DeviceId,
+    MemoryDomain,
+    PipelineName,
+    WorkerId,
+)
+from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.domain.strategy import SINGLE, Strategy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Kind:
+    """Workers that are alike for dispatch: they differ in name, memory domain and room only.
+
+    One object a kind, compared by identity: it is looked up with every lease.
+    """
+
+    pipeline: PipelineName
+    digest: ContentDigest
+    capable: frozenset[Stage]
+    fraction_percent: int
+    slots: int
+    """Requests of one work key in one call; 0 takes none."""
+    concurrent: bool
+    strategies: tuple[Strategy, ...]
+    widest: Strategy
+    """The strategy of the most devices that its workers allow."""
+    rooms: tuple[list[WorkerId], ...]
+    """Workers by how many vacant devices they have, each list by name; only `Roster` changes it."""
+
+    @property
+    def devices(self) -> int:
+        """Devices of one worker."""
+        return len(self.rooms) - 1
+
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return sum(map(len, self.rooms))
+
+
+_Alike = tuple[object, ...]
+
+
+def _alike(worker: Worker) -> _Alike:
+    """What workers of one kind have in common."""
+    return (
+        worker.pipeline,
+        worker.digest,
+        worker.capable,
+        worker.fraction_percent,
+        worker.slots,
+        worker.concurrent,
+        len(worker.devices),
+        worker.strategies,
+    )
+
+
+def _new_kind(worker: Worker) -> Kind:
+    fitting = [one for one in worker.strategies if one.degree <= max(1, len(worker.devices))]
+    return Kind(
+        pipeline=worker.pipeline,
+        digest=worker.digest,
+        capable=worker.capable,
+        fraction_percent=worker.fraction_percent,
+        slots=worker.slots,
+        concurrent=worker.concurrent,
+        strategies=worker.strategies,
+        widest=max(fitting, key=lambda one: one.degree, default=SINGLE),
+        rooms=tuple([] for _ in range(len(worker.devices) + 1)),
+    )
+
+
+class Roster:
+    """Workers and leases; changed by `State` alone."""
+
+    def __init__(self) -> None:
+        """Nobody is there."""
+        self._workers: dict[WorkerId, Worker] = {}
+        self._kinds: dict[WorkerId, Kind] = {}
+        self._by_likeness: dict[_Alike, Kind] = {}
+        self._vacant: dict[WorkerId, int] = {}
+        self._holders: dict[DeviceId, tuple[WorkerId, ...]] = {}
+        self._shared = 0
+        self._leases: dict[DeviceId, Counter[WorkerId]] = {}
+        self._domains: dict[MemoryDomain, list[WorkerId]] = {}
+        self._capable: dict[Stage, tuple[Worker, ...] | None] = dict.fromkeys(STAGES)
+        self._by_stage: dict[Stage, tuple[Kind, ...]] = dict.fromkeys(STAGES, ())
+        self._complete: frozenset[tuple[PipelineName, ContentDigest]] = frozenset()
+
+    # --- workers ----------------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> Mapping[WorkerId, Worker]:
+        """Every worker that is up, draining ones included."""
+        return MappingProxyType(self._workers)
+
+    def capable(self, stage: Stage) -> tuple[Worker, ...]:
+        """Workers that can be given a stage, in the order in which they came."""
+        found = self._capable[stage]
+        if found is None:
+            found = tuple(
+                worker
+                for worker in self._workers.values()
+                if stage in worker.capable and not worker.draining
+            )
+            self._capable[stage] = found
+        return found
+
+    @property
+    def complete(self) -> frozenset[tuple[PipelineName, ContentDigest]]:
+        """Contents that have a worker for every stage, draining ones left out."""
+        return self._complete
+
+    def put(self, worker: Worker) -> None:
+        """A worker is there, or is another than it was."""
+        if worker.id in self._workers:
+            self._unlist(self._workers[worker.id])
+        self._workers[worker.id] = worker
+        self._list(worker)
+
+    def remove(self, worker: WorkerId) -> None:
+        """A worker is gone; what it leases, its segments give back one by one."""
+        known = self._workers.pop(worker, None)
+        if known is not None:
+            self._unlist(known)
+
+    def drain(self, worker: WorkerId) -> None:
+        """A worker gets nothing new."""
+        known = self._workers.get(worker)
+        if known is not None:
+            self.put(replace(known, draining=True))
+
+    def _list(self, worker: Worker) -> None:
+        for device in worker.devices:
+            others = self._holders.get(device, ())
+            self._holders[device] = (*others, worker.id)
+            self._shared += len(others) == 1
+        if worker.domain is not None:
+            insort(self._domains.setdefault(worker.domain, []), worker.id)
+        new = False
+        if not worker.draining:
+            likeness = _alike(worker)
+            new = likeness not in self._by_likeness
+            kind = self._by_likeness.setdefault(likeness, _new_kind(worker))
+            count = self._vacant[worker.id] = self._count(worker)
+            insort(kind.rooms[count], worker.id)
+            self._kinds[worker.id] = kind
+        self._changed(worker, kinds=new)
+
+    def _unlist(self, worker: Worker) -> None:
+        for device in worker.devices:
+            left = tuple(one for one in self._holders[device] if one != worker.id)
+            self._shared -= len(left) == 1
+            if left:
+                self._holders[device] = left
+            else:
+                del self._holders[device]
+        if worker.domain is not None:
+            _discard(self._domains[worker.domain], worker.id)
+        kind = self._kinds.pop(worker.id, None)
+        if kind is not None:
+            _discard(kind.rooms[self._vacant.pop(worker.id)], worker.id)
+        last = kind is not None and not kind.size
+        if last:
+            del self._by_likeness[_alike(worker)]
+        self._changed(worker, kinds=last)
+
+    def _changed(self, worker: Worker, *, kinds: bool) -> None:
+        """Forget what was sorted by stage, and sort the kinds anew where there are others."""
+        for stage in worker.capable:
+            self._capable[stage] = None
+        if not kinds:
+            return
+        for stage in STAGES:
+            self._by_stage[stage] = tuple(
+                kind for kind in self._by_likeness.values() if stage in kind.capable
+            )
+        self._complete = frozenset.intersection(
+            *(
+                frozenset((kind.pipeline, kind.digest) for kind in self._by_stage[stage])
+                for stage in STAGES
+            )
+        )
+
+    # --- leases -----------------------------------------------------------------------------------
+
+    def lessees(self, device: DeviceId) -> frozenset[WorkerId]:
+        """Workers whose segments run on a device now."""
+        return frozenset(self._leases.get(device, ()))
+
+    def is_leased(self, device: DeviceId, *, besides: WorkerId) -> bool:
+        """Whether the segments of another worker run on a device now."""
+        lessees = self._leases.get(device)
+        return lessees is not None and any(lessee != besides for lessee in lessees)
+
+    def holders(self, device: DeviceId) -> tuple[WorkerId, ...]:
+        """Workers that hold a device, in the order in which they came."""
+        return self._holders.get(device, ())
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether any device is held by several workers."""
+        return self._shared > 0
+
+    def lease(self, devices: Sequence[DeviceId], worker: WorkerId) -> None:
+        """A segment of the worker begins to run on these devices."""
+        for device in devices:
+            lessees = self._leases.setdefault(device, Counter())
+            lessees[worker] += 1
+            if lessees[worker] == 1:
+                self._recount(device)
+
+    def release(self, devices: Sequence[DeviceId], worker: WorkerId) -> None:
+        """A segment of the worker leaves these devices."""
+        for device in devices:
+            lessees = self._leases[device]
+            lessees[worker] -= 1
+            if lessees[worker]:
+                continue
+            del lessees[worker]
+            if not lessees:
+                del self._leases[device]
+            self._recount(device)
+
+    def _recount(self, device: DeviceId) -> None:
+        for holder in self._holders.get(device, ()):
+            before = self._vacant.get(holder)
+            if before is None:
+                continue
+            count = self._count(self._workers[holder])
+            if count != before:
+                rooms = self._kinds[holder].rooms
+                _discard(rooms[before], holder)
+                insort(rooms[count], holder)
+                self._vacant[holder] = count
+
+    # --- room -------------------------------------------------------------------------------------
+
+    def kinds(self, stage: Stage) -> tuple[Kind, ...]:
+        """Kinds of workers that can be given a stage."""
+        return self._by_stage[stage]
+
+    def kind(self, worker: WorkerId) -> Kind | None:
+        """The kind of a worker; None for one that drains or is gone."""
+        return self._kinds.get(worker)
+
+    def in_domain(self, domain: MemoryDomain) -> Sequence[WorkerId]:
+        """Workers that can share memory through a domain, by name."""
+        return self._domains.get(domain, ())
+
+    def vacant(self, worker: WorkerId) -> int:
+        """Devices on which a worker could start a call now; 0 for one that drains or is gone."""
+        return self._vacant.get(worker, 0)
+
+    def vacant_devices(self, worker: Worker) -> tuple[DeviceId, ...]:
+        """The devices that `vacant` counts, in the worker's order."""
+        if not self.vacant(worker.id):
+            return ()
+        return tuple(device for device in worker.devices if self._is_vacant(device, worker))
+
+    def _count(self, worker: Worker) -> int:
+        if not worker.concurrent and any(
+            worker.id in self._leases.get(device, ()) for device in worker.devices
+        ):
+            return 0
+        return sum(self._is_vacant(device, worker) for device in worker.devices)
+
+    def _is_vacant(self, device: DeviceId, worker: Worker) -> bool:
+        lessees = self._leases.get(device)
+        return not lessees or (worker.isolated and worker.id not in lessees)
+
+
+def _discard(names: list[WorkerId], name: WorkerId) -> None:
+    del names[bisect_left(names, name)]
