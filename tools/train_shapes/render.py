@@ -20,7 +20,7 @@ import numpy.typing as npt
 from train_shapes.scenes import Background, Color, Form, Relation, Scene, Size, Thing
 
 Pixels = npt.NDArray[np.uint8]
-_Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32]
 
 COLORS: dict[Color, tuple[int, int, int]] = {
     Color.RED: (220, 20, 45),
@@ -43,6 +43,12 @@ HALF_SQUARE = 0.85
 """Half a square's side, in radii: its area is 0.92 of the circle's."""
 TRIANGLE_REACH = 1.21
 """From a triangle's centroid to its corners, in radii: the largest that fits."""
+AREAS: dict[Form, float] = {
+    Form.CIRCLE: np.pi,
+    Form.SQUARE: (2 * HALF_SQUARE) ** 2,
+    Form.TRIANGLE: 3**1.5 / 4 * TRIANGLE_REACH**2,
+}
+"""In squared radii."""
 
 _MARGIN = 0.02
 _GAP = 0.03
@@ -182,7 +188,7 @@ def render_batch(layouts: Sequence[Layout], side: int) -> Pixels:
     return pictures
 
 
-def _paint(picture: _Floats, placed: Placed) -> None:
+def _paint(picture: Floats, placed: Placed) -> None:
     """Blend one thing over the picture, touching no pixels but those around it."""
     side = len(picture)
     reach = placed.radius * TRIANGLE_REACH + 1 / side
@@ -192,13 +198,25 @@ def _paint(picture: _Floats, placed: Placed) -> None:
     )
     dx = (np.arange(side, dtype=np.float32)[columns] + 0.5) / side - placed.x
     dy = (np.arange(side, dtype=np.float32)[rows, None] + 0.5) / side - placed.y
-    distance = _distance(placed.thing.form, dx, dy, placed.radius)
-    coverage = np.clip(0.5 - distance * side, 0, 1)[..., None]
+    share = coverage(placed.thing.form, dx, dy, placed.radius, side)[..., None]
     window = picture[rows, columns]
-    window += coverage * (np.array(COLORS[placed.thing.color], np.float32) - window)
+    window += share * (np.array(COLORS[placed.thing.color], np.float32) - window)
 
 
-def _distance(form: Form, dx: _Floats, dy: _Floats, radius: float) -> _Floats:
+def coverage(form: Form, dx: Floats, dy: Floats, radius: float, side: float) -> Floats:
+    """How much of each pixel a form covers, 0 to 1.
+
+    Args:
+        form: what to draw.
+        dx: from the form's centroid to each pixel's centre, in sides; broadcasts with `dy`.
+        dy: likewise; down.
+        radius: in sides.
+        side: of the picture, in pixels.
+    """
+    return np.clip(0.5 - _distance(form, dx, dy, radius) * side, 0, 1)
+
+
+def _distance(form: Form, dx: Floats, dy: Floats, radius: float) -> Floats:
     """Signed distance to the outline, negative inside; exact but beyond corners."""
     match form:
         case Form.CIRCLE:
