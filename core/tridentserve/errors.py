@@ -18,6 +18,7 @@ the same call may succeed later or elsewhere; `PermanentError` says that it will
         |-- DigestMismatchError        the worker holds another model than the journey began with
         |-- DeadlineExceededError      the caller's hard deadline has passed
         |-- CancelledError             the caller went away or said so
+        |-- UndeployableError          no sharing mode can deploy a placement: plan another one
         `-- StageFailedError           the model itself failed on this input
 
 How each becomes a gRPC status code stands in `tridentserve.rpc.status`, and nowhere else.
@@ -104,6 +105,10 @@ class DeadlineExceededError(PermanentError):
 
 class CancelledError(PermanentError):
     """The caller cancelled, or went away."""
+
+
+class UndeployableError(PermanentError):
+    """No sharing mode can deploy what a placement asks for; the message has each mode's reason."""
 
 
 class StageFailedError(PermanentError):

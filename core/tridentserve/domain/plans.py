@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
+from tridentserve.domain.cluster import Sharing
 from tridentserve.domain.ids import NodeId, PlanId
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage, stages_label
@@ -76,6 +77,8 @@ class PlacementPlan:
     """Which class runs where; empty where the placement does not tell classes apart."""
     follows_load: bool = True
     """False where the load plays no part, so that there is nothing to stabilise or to hold."""
+    mode: Sharing | None = None
+    """How workers are assumed to get at devices; None where every stage's specification says it."""
 
     @property
     def id(self) -> PlanId:
