@@ -195,8 +195,8 @@ def test_groups_never_overlap_whatever_comes_and_goes(seed: int) -> None:
     for name in tuple(state.workers):
         state.apply(WorkerDown(worker=name))
         check(state)
-    for one in workers:
-        state.apply(WorkerUp(worker=one))
+    for back in workers:
+        state.apply(WorkerUp(worker=back))
         check(state)
 
 
