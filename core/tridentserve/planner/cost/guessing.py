@@ -1,0 +1,168 @@
+"""What a call would cost that nobody measured, from the nearest that somebody did.
+
+| asked for | answered from |
+| --- | --- |
+| a measured cell | the cell |
+| another fraction | seconds(f0) x f0 / f, up to the stage's saturation point where the profile states one, from the nearest fraction (by ratio, the larger of equals) |
+| another batch | seconds(b0) x b / b0: batching is not assumed to gain anything until it is seen to |
+| another shape, several known | between the neighbours, see `interpolation`; never below a tenth of the nearest |
+| another shape, one known | a tenth of it is fixed, the rest is proportional to size; encode does not depend on it |
+| another strategy, diffuse | from one device, see `parallel`; no faster than it where the architecture is unknown |
+| another strategy, encode or decode | as long as on one device (paper section 1.1); tiles of the decoder share its peak |
+
+Size is tokens where the profile states the architecture and the stage is diffuse, else volume. Each
+step away from a measurement halves the confidence and widens the spread.
+"""  # noqa: E501 - a table
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import log
+
+from tridentserve.domain.architecture import Architecture
+from tridentserve.domain.fractions import ratio
+from tridentserve.domain.profiles import Profile
+from tridentserve.domain.shapes import Shape
+from tridentserve.domain.stages import Stage
+from tridentserve.domain.strategy import SINGLE
+from tridentserve.planner.cost.cells import PRIOR_SPREAD, Cell, CellKey
+from tridentserve.planner.cost.interpolation import Point, peak_at, seconds_at
+from tridentserve.planner.cost.parallel import communication_s, parts
+
+_FIXED_SHARE = 0.1
+"""Share of a call that does not grow with the size, where a single shape is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guess:
+    """A cell with how much of what it says was measured."""
+
+    cell: Cell
+    confidence: float
+
+    def further(self, factor: float, peak_factor: float = 1.0) -> "Guess":
+        """One step away from what was measured, that many times as long and as large."""
+        doubt = (PRIOR_SPREAD * self.cell.mean_s) ** 2
+        wider = replace(self.cell, variance=max(self.cell.variance, doubt))
+        return Guess(cell=wider.scaled(factor, peak_factor), confidence=self.confidence / 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guesser:
+    """Answers for one stage, from its cells and what the profile says of the model."""
+
+    stage: Stage
+    cells: Mapping[CellKey, Cell]
+    profile: Profile
+
+    def guess(self, asked: CellKey) -> Guess | None:
+        """The cell that was asked for; None where nothing is known of the stage."""
+        if asked in self.cells:
+            cell = self.cells[asked]
+            return Guess(cell=cell, confidence=cell.confidence)
+        by_shape = self._by_shape(asked)
+        if asked.shape in by_shape:
+            return by_shape[asked.shape]
+        by_size = self._by_size(by_shape.items())
+        single = None
+        if len(by_size) < 2 and asked.strategy != SINGLE:
+            single = self.guess(replace(asked, strategy=SINGLE))
+        if single is not None:
+            return self._parallel(single, asked)
+        return self._interpolated(asked, by_size) if by_size else None
+
+    def size(self, shape: Shape) -> int:
+        """What seconds and bytes of the stage grow with."""
+        architecture = self._architecture
+        return shape.volume if architecture is None else architecture.tokens(shape)
+
+    @property
+    def _architecture(self) -> Architecture | None:
+        return self.profile.architecture if self.stage is Stage.DIFFUSE else None
+
+    def _by_shape(self, asked: CellKey) -> dict[Shape, Guess]:
+        """The nearest cell of every shape with the strategy, at the asked fraction and batch."""
+        nearest: dict[Shape, CellKey] = {}
+        for key in self.cells:
+            if key.strategy == asked.strategy:
+                best = nearest.setdefault(key.shape, key)
+                if _distance(key, asked) < _distance(best, asked):
+                    nearest[key.shape] = key
+        return {shape: self._converted(key, asked) for shape, key in nearest.items()}
+
+    def _converted(self, key: CellKey, asked: CellKey) -> Guess:
+        guess = Guess(cell=self.cells[key], confidence=self.cells[key].confidence)
+        if key.fraction_percent != asked.fraction_percent:
+            saturation = dict(self.profile.saturation).get(self.stage)
+            guess = guess.further(ratio(key.fraction_percent, asked.fraction_percent, saturation))
+        if key.batch != asked.batch:
+            times = asked.batch / key.batch
+            guess = guess.further(times, peak_factor=times)
+        return guess
+
+    def _by_size(self, known: Iterable[tuple[Shape, Guess]]) -> dict[int, Guess]:
+        # One guess a size, the surest: two shapes of one size would make a vertical line.
+        by_size: dict[int, Guess] = {}
+        for shape, guess in sorted(known, key=lambda item: (item[1].confidence, item[0])):
+            by_size[self.size(shape)] = guess
+        return by_size
+
+    def _interpolated(self, asked: CellKey, by_size: Mapping[int, Guess]) -> Guess:
+        size, sizes = self.size(asked.shape), sorted(by_size)
+        nearest = min(sizes, key=lambda one: (abs(one - size), one))
+        base = by_size[nearest]
+        if nearest == size:
+            return base
+        if len(sizes) == 1:
+            if self.stage is Stage.ENCODE:
+                return base.further(1.0)
+            factor = _FIXED_SHARE + (1 - _FIXED_SHARE) * size / nearest
+            return base.further(factor, peak_factor=size / nearest)
+        if base.cell.mean_s <= 0:
+            return base.further(1.0)
+        above = next((index for index, one in enumerate(sizes) if one > size), len(sizes) - 1)
+        right = max(1, above)
+        low, high = (
+            self._point(one, asked, by_size[one].cell) for one in (sizes[right - 1], sizes[right])
+        )
+        curved = self._architecture is not None
+        mean_s = seconds_at(low, high, self._point(size, asked), curved=curved)
+        guess = base.further(max(mean_s / base.cell.mean_s, _FIXED_SHARE))
+        return replace(guess, cell=replace(guess.cell, peak_bytes=peak_at(low, high, size)))
+
+    def _point(self, size: int, asked: CellKey, cell: Cell | None = None) -> Point:
+        return Point(
+            size=size,
+            seconds=cell.mean_s if cell else 0.0,
+            communication_s=self._communication_s(size, asked),
+            peak_bytes=cell.peak_bytes if cell else 0,
+        )
+
+    def _communication_s(self, size: int, asked: CellKey) -> float:
+        if self._architecture is None or self.profile.link is None:
+            return 0.0
+        return communication_s(
+            self._architecture,
+            self.profile.link,
+            size * asked.batch * self.profile.branches,
+            asked.strategy,
+            guided=self.profile.guided,
+        )
+
+    def _parallel(self, single: Guess, asked: CellKey) -> Guess:
+        """The guess for several devices from that for one."""
+        if self.stage is not Stage.DIFFUSE:
+            return single.further(1.0, peak_factor=1 / asked.strategy.vae_tiles)
+        if self._architecture is None or self.profile.link is None or single.cell.mean_s <= 0:
+            return single.further(1.0)
+        split = parts(asked.strategy, guided=self.profile.guided)
+        seconds = single.cell.mean_s / split
+        seconds += self._communication_s(self.size(asked.shape), asked)
+        return single.further(seconds / single.cell.mean_s, peak_factor=1 / split)
+
+
+def _distance(key: CellKey, asked: CellKey) -> tuple[float, float, int]:
+    return (
+        abs(log(key.batch / asked.batch)),
+        abs(log(key.fraction_percent / asked.fraction_percent)),
+        -key.fraction_percent,
+    )

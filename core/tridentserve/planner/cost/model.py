@@ -1,0 +1,301 @@
+"""The cost model as planners ask it and drivers correct it.
+
+One call costs set-up, the first call's warm-up where the caller says that it is one, the steps, and
+a tail: `(mean, q90, peak bytes, confidence)`. Answers come from cells, corrected and told
+(`correction`), else from what is near (`guessing`).
+
+A repeated question is a look-up. What is told changes only where a measurement moved it by more
+than its noise (`Cell.differs`); then `version` grows and the answers of that stage are worked out
+anew, so whoever keeps answers compares versions. Nothing here reads a clock, and nothing tells
+workers apart unless asked to.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from tridentserve.domain.fractions import Fraction
+from tridentserve.domain.ids import WorkerId
+from tridentserve.domain.profiles import Estimate, Profile
+from tridentserve.domain.shapes import Shape
+from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.domain.strategy import SINGLE, Strategy
+from tridentserve.planner.cost import handoff, sharing
+from tridentserve.planner.cost.cells import Cell, CellKey, key_of, prior_cell
+from tridentserve.planner.cost.correction import StageVotes, WorkerRatio
+from tridentserve.planner.cost.guessing import Guesser
+
+_Z90 = 1.2816
+"""90 % quantile of the normal distribution."""
+_CELLS_LIMIT = 512
+"""Cells of one stage beyond which the oldest is forgotten: callers choose the shapes."""
+_WORKERS_LIMIT = 4096
+_ANSWERS_LIMIT = 50_000
+_NO_PROFILE = Profile(name="", source="", samples=())
+
+_Question = tuple[Shape, int, int, int, Strategy, bool, bool]
+
+
+class CostModel:
+    """Mutable and on-line: a profile to begin with, corrected by every measurement."""
+
+    def __init__(
+        self,
+        profile: Profile | None = None,
+        largest_percent: Mapping[Stage, int] | None = None,
+    ) -> None:
+        """Start from a profile, or from nothing.
+
+        Args:
+            profile: fills the cells, and says how the model's time grows.
+            largest_percent: the largest fraction of each stage, at which the best end-to-end time
+                is meant; 100 where a stage is left out.
+        """
+        self.profile = profile or _NO_PROFILE
+        self._largest = dict.fromkeys(STAGES, 100) | dict(largest_percent or {})
+        self._cells: dict[Stage, dict[CellKey, Cell]] = {stage: {} for stage in STAGES}
+        for sample in self.profile.samples:
+            self._cells[sample.stage][key_of(sample)] = prior_cell(sample)
+        self._told = {stage: dict(cells) for stage, cells in self._cells.items()}
+        self._votes = StageVotes()
+        self._told_log = dict.fromkeys(STAGES, 0.0)
+        self._workers: dict[WorkerId, WorkerRatio] = {}
+        self._answers: dict[Stage, dict[_Question, Estimate | None]] = {s: {} for s in STAGES}
+        self._strategies: dict[tuple[Stage, Shape], tuple[Strategy, ...]] = {}
+        self._version = 0
+
+    @property
+    def version(self) -> int:
+        """Grows whenever `estimate` may answer otherwise than before."""
+        return self._version
+
+    def observe(
+        self,
+        stage: Stage,
+        shape: Shape,
+        steps: int,
+        fraction_percent: int,
+        seconds: float,
+        batch: int = 1,
+        *,
+        strategy: Strategy = SINGLE,
+        worker: WorkerId | None = None,
+    ) -> None:
+        """Take over how long one call took, all of its batch together.
+
+        What cannot be (no seconds, no steps, a negative number, not a number) teaches nothing.
+        """
+        if not 0 < seconds < float("inf") or min(fraction_percent, batch) < 1:
+            return
+        if stage is Stage.DIFFUSE and steps < 1:
+            return
+        if worker is not None:
+            told = self.estimate(stage, shape, steps, fraction_percent, batch, strategy=strategy)
+            self._observe_worker(worker, seconds, told)
+        key = CellKey(
+            shape=shape, fraction_percent=fraction_percent, batch=batch, strategy=strategy
+        )
+        cells = self._cells[stage]
+        before = cells.pop(key, None) or Cell(mean_s=0.0, variance=0.0, count=0)
+        cells[key] = after = _taught(stage, before, steps, seconds)
+        self._votes.change(stage, before.log_ratio, after.log_ratio)
+        if len(cells) > _CELLS_LIMIT:
+            self._forget(stage)
+        self._tell(stage, key)
+
+    def estimate(
+        self,
+        stage: Stage,
+        shape: Shape,
+        steps: int,
+        fraction_percent: int,
+        batch: int = 1,
+        *,
+        strategy: Strategy = SINGLE,
+        guidance: bool = True,
+        first_shape: bool = False,
+        worker: WorkerId | None = None,
+    ) -> Estimate | None:
+        """Seconds and peak of one call; None where nothing is known of the stage.
+
+        Args:
+            stage: the stage that runs.
+            shape: of every request of the batch.
+            steps: denoising steps; ignored but for diffuse.
+            fraction_percent: share of each device.
+            batch: requests that run together.
+            strategy: how the call uses its devices.
+            guidance: False for a request without it; halves diffuse of a guided model.
+            first_shape: True for a worker's first call of the shape.
+            worker: who runs it, to account for its speed against the others.
+        """
+        answers = self._answers[stage]
+        question = (shape, steps, fraction_percent, batch, strategy, guidance, first_shape)
+        if question in answers:
+            answer = answers[question]
+        else:
+            if len(answers) >= _ANSWERS_LIMIT:
+                answers.clear()
+            answer = answers[question] = self._answer(stage, question)
+        if worker is None or answer is None or worker not in self._workers:
+            return answer
+        factor = self._workers[worker].factor
+        return replace(answer, mean_s=answer.mean_s * factor, q90_s=answer.q90_s * factor)
+
+    def shared(
+        self,
+        stage: Stage,
+        shape: Shape,
+        steps: int,
+        fraction: Fraction,
+        *,
+        beside: Iterable[Stage] = (),
+        strategy: Strategy = SINGLE,
+    ) -> Estimate | None:
+        """Seconds of one call on a share of its devices while `beside` run there as well."""
+        alone = self.estimate(stage, shape, steps, fraction.compute_percent, strategy=strategy)
+        if alone is None:
+            return None
+        saturation = dict(self.profile.saturation).get(stage)
+        factors = sharing.factors(self.profile.interference, stage, beside)
+        return sharing.shared(alone, fraction, saturation, factors)
+
+    def strategies(self, stage: Stage, shape: Shape) -> tuple[Strategy, ...]:
+        """Those that the profile or measurements know something of, by ascending degree.
+
+        One device comes first, always. A shape that the profile lacks has those of its
+        neighbours by volume as well.
+        """
+        known = self._strategies.get((stage, shape))
+        if known is None:
+            if len(self._strategies) >= _ANSWERS_LIMIT:
+                self._strategies.clear()
+            known = self._strategies[stage, shape] = _strategies(self._cells[stage], shape)
+        return known
+
+    def fastest(self, stage: Stage, shape: Shape, steps: int) -> Estimate | None:
+        """The best over all strategies, at the stage's largest fraction."""
+        fraction = self._largest[stage]
+        found = (
+            self.estimate(stage, shape, steps, fraction, strategy=strategy)
+            for strategy in self.strategies(stage, shape)
+        )
+        return min(
+            (one for one in found if one is not None), key=lambda one: one.mean_s, default=None
+        )
+
+    def request(self, shape: Shape, steps: int, first: Stage = Stage.ENCODE) -> Estimate | None:
+        """Seconds of a request from `first` to its end, alone, at the largest fractions.
+
+        None where a stage is wholly unknown. Quantiles are added, which is on the safe side.
+        """
+        stages = STAGES[STAGES.index(first) :]
+        parts = [self.estimate(stage, shape, steps, self._largest[stage]) for stage in stages]
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
+            return None
+        return Estimate(
+            mean_s=sum(part.mean_s for part in known),
+            q90_s=sum(part.q90_s for part in known),
+            peak_bytes=max(part.peak_bytes for part in known),
+            confidence=min(part.confidence for part in known),
+        )
+
+    def deadline(self, shape: Shape, steps: int, slo_scale_percent: int) -> float | None:
+        """Seconds that a request may take: the scale times the best end-to-end time.
+
+        None while a stage is wholly unknown: there is nothing yet to promise.
+        """
+        best = self.request(shape, steps)
+        return None if best is None else best.mean_s * slo_scale_percent / 100
+
+    def handoff_s(self, store: str, nbytes: int) -> float:
+        """Seconds of passing tensors on; see `handoff`."""
+        return handoff.handoff_s(store, nbytes)
+
+    def _answer(self, stage: Stage, question: _Question) -> Estimate | None:
+        shape, steps, fraction_percent, batch, strategy, guidance, first_shape = question
+        guesser = Guesser(stage=stage, cells=self._told[stage], profile=self.profile)
+        asked = CellKey(
+            shape=shape, fraction_percent=fraction_percent, batch=batch, strategy=strategy
+        )
+        guess = guesser.guess(asked)
+        if guess is None:
+            return None
+        if stage is Stage.DIFFUSE and self.profile.guided and not guidance:
+            guess = guess.further(0.5, peak_factor=0.5)
+        cell, times = guess.cell, steps if stage is Stage.DIFFUSE else 1
+        mean_s = cell.fixed_s + times * cell.mean_s
+        if first_shape:
+            mean_s += dict(self.profile.first_shape_s).get(stage, 0.0)
+        return Estimate(
+            mean_s=mean_s,
+            q90_s=mean_s + _Z90 * cell.deviation_s * times,
+            peak_bytes=cell.peak_bytes,
+            confidence=guess.confidence,
+        )
+
+    def _observe_worker(self, worker: WorkerId, seconds: float, told: Estimate | None) -> None:
+        if told is None or told.mean_s <= 0:
+            return
+        before = self._workers.pop(worker, None) or WorkerRatio()
+        self._workers[worker] = after = before.observed(seconds, told.mean_s)
+        if len(self._workers) > _WORKERS_LIMIT:
+            del self._workers[next(iter(self._workers))]
+        if abs(after.factor - before.factor) > 0.01:
+            self._version += 1
+
+    def _forget(self, stage: Stage) -> None:
+        """Drop the cell that was measured the longest ago, one without a profile if there is."""
+        cells = self._cells[stage]
+        key = next((key for key, cell in cells.items() if not cell.prior_s), next(iter(cells)))
+        self._votes.change(stage, cells.pop(key).log_ratio, None)
+        self._told[stage].pop(key, None)
+        self._strategies.clear()
+
+    def _tell(self, stage: Stage, key: CellKey) -> None:
+        """Publish a cell, and whole stages whose correction moved."""
+        for other in STAGES:
+            now = self._votes.stage_log(other)
+            if abs(now - self._told_log[other]) > 0.01:
+                self._told_log[other] = now
+                cells = self._cells[other]
+                self._told[other] = {one: cell.corrected(now) for one, cell in cells.items()}
+                self._changed(other)
+        cell = self._cells[stage][key].corrected(self._told_log[stage])
+        told = self._told[stage].get(key)
+        if told is None:
+            self._strategies.clear()
+        if told is None or cell.differs(told):
+            self._told[stage][key] = cell
+            self._changed(stage)
+
+    def _changed(self, stage: Stage) -> None:
+        self._answers[stage].clear()
+        self._version += 1
+
+
+def _taught(stage: Stage, cell: Cell, steps: int, seconds: float) -> Cell:
+    """The cell after one call."""
+    if stage is not Stage.DIFFUSE:
+        return cell.observed(seconds)
+    # A call that beat its fixed part says that the profile's fixed part is wrong for us.
+    if seconds <= cell.fixed_s:
+        cell = replace(cell, fixed_s=0.0)
+    return cell.observed((seconds - cell.fixed_s) / steps)
+
+
+def _strategies(cells: Mapping[CellKey, Cell], shape: Shape) -> tuple[Strategy, ...]:
+    by_shape: dict[Shape, set[Strategy]] = {}
+    profiled = False
+    for key, cell in cells.items():
+        by_shape.setdefault(key.shape, set()).add(key.strategy)
+        profiled = profiled or (key.shape == shape and cell.prior_s > 0)
+    found = {SINGLE} | by_shape.get(shape, set())
+    if not profiled:
+        others = sorted((one.volume, one) for one in by_shape if one != shape)
+        below = [one for volume, one in others if volume <= shape.volume][-1:]
+        above = [one for volume, one in others if volume > shape.volume][:1]
+        found.update(*(by_shape[one] for one in (*below, *above)))
+    return tuple(
+        sorted(found, key=lambda one: (one.degree, one.cfg, one.ulysses, one.ring, one.vae_tiles))
+    )
