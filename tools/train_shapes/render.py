@@ -20,7 +20,7 @@ import numpy.typing as npt
 from train_shapes.scenes import Background, Color, Form, Relation, Scene, Size, Thing
 
 Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
 
 COLORS: dict[Color, tuple[int, int, int]] = {
     Color.RED: (220, 20, 45),
@@ -169,7 +169,7 @@ def render(layout: Layout, side: int) -> Pixels:
     Returns:
         RGB, [side, side, 3].
     """
-    picture = np.empty((side, side, 3), np.float32)
+    picture = np.empty((side, side, 3), np.float64)
     picture[:] = BACKGROUNDS[layout.background]
     for placed in layout.placed:
         _paint(picture, placed)
@@ -196,11 +196,11 @@ def _paint(picture: Floats, placed: Placed) -> None:
         slice(max(0, int((centre - reach) * side)), int((centre + reach) * side) + 1)
         for centre in (placed.y, placed.x)
     )
-    dx = (np.arange(side, dtype=np.float32)[columns] + 0.5) / side - placed.x
-    dy = (np.arange(side, dtype=np.float32)[rows, None] + 0.5) / side - placed.y
+    dx = (np.arange(side)[columns] + 0.5) / side - placed.x
+    dy = (np.arange(side)[rows, None] + 0.5) / side - placed.y
     share = coverage(placed.thing.form, dx, dy, placed.radius, side)[..., None]
     window = picture[rows, columns]
-    window += share * (np.array(COLORS[placed.thing.color], np.float32) - window)
+    window += share * (np.array(COLORS[placed.thing.color]) - window)
 
 
 def coverage(form: Form, dx: Floats, dy: Floats, radius: float, side: float) -> Floats:
@@ -213,7 +213,8 @@ def coverage(form: Form, dx: Floats, dy: Floats, radius: float, side: float) -> 
         radius: in sides.
         side: of the picture, in pixels.
     """
-    return np.clip(0.5 - _distance(form, dx, dy, radius) * side, 0, 1)
+    share: Floats = np.clip(0.5 - _distance(form, dx, dy, radius) * side, 0, 1)
+    return share
 
 
 def _distance(form: Form, dx: Floats, dy: Floats, radius: float) -> Floats:

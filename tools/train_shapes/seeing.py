@@ -119,7 +119,7 @@ def see(picture: Pixels | Image) -> Seen:
     pixels = np.asarray(picture.convert("RGB") if isinstance(picture, Image) else picture)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"picture: {pixels.dtype}{list(pixels.shape)} is not uint8 [h, w, 3]")
-    levels = pixels.astype(np.float32)
+    levels = pixels.astype(np.float64)
     ground = np.median(levels, axis=(0, 1))
     kinds = _kinds(gaussian(levels, _SMOOTHING * len(levels), channel_axis=2), ground)
     clean = np.mean(kinds == 0) >= _LEAST_BACKGROUND
@@ -132,7 +132,7 @@ def see(picture: Pixels | Image) -> Seen:
 
 def _kinds(levels: Floats, ground: Floats) -> Labels:
     """Of each pixel the color that it is a mixture of, as its place in `COLORS` from 1; else 0."""
-    rays = np.array(list(COLORS.values()), np.float32) - ground
+    rays = np.array(list(COLORS.values())) - ground
     lengths = np.maximum(np.linalg.norm(rays, axis=1), 1)  # 0 where a color is the background.
     along = (levels - ground) @ (rays.T / lengths)
     nearest = along.argmax(axis=2)
@@ -158,7 +158,7 @@ def _outlines(kinds: Labels) -> Iterator[_Outline]:
 def _thing(levels: Floats, ground: Floats, outline: _Outline) -> SeenThing:
     color = np.median(levels[outline.core], axis=0)
     ray = color - ground
-    share = np.clip((levels - ground) @ ray / max(ray @ ray, 1), 0, 1) * outline.reach
+    share = np.clip((levels - ground) @ ray / max(float(ray @ ray), 1.0), 0, 1) * outline.reach
     height, width = share.shape
     side = share.size**0.5
     columns, rows = (np.arange(width) + 0.5) / side, (np.arange(height) + 0.5) / side
