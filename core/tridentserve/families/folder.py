@@ -42,6 +42,14 @@ class ModelFolder:
             f"{component}/config.json", "is missing; copy the model folder as a whole"
         )
 
+    def optional_object(self, name: str) -> Mapping[str, Any]:
+        """What a JSON file beside the index says; nothing where there is no such file.
+
+        Raises:
+            InvalidFieldError: it cannot be read, or is no JSON object.
+        """
+        return _read_object(self.path, name) if (self.path / name).exists() else {}
+
     def check_files(self, component: str) -> None:
         """Refuse a component whose files are not there, before a library says so in its own way.
 

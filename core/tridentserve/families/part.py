@@ -21,6 +21,7 @@ from tridentserve.domain.tensors import Tensor
 from tridentserve.domain.work import Generation
 from tridentserve.errors import InvalidFieldError, StageFailedError
 from tridentserve.families import bridging, loading, pictures
+from tridentserve.families.advice import advised
 from tridentserve.families.digest import content_digest
 from tridentserve.families.folder import ModelFolder, open_folder
 from tridentserve.families.loading import LoadOptions
@@ -41,8 +42,8 @@ def describe(folder: ModelFolder, family: Family) -> ModelInfo:
     Raises:
         InvalidFieldError: the folder is not a whole model.
     """
-    defaults = family.defaults(folder)
-    return ModelInfo(
+    defaults = advised(folder, family.defaults(folder))
+    info = ModelInfo(
         family=family.name,
         digest=content_digest(folder.path),
         default_shape=defaults.shape,
@@ -51,6 +52,26 @@ def describe(folder: ModelFolder, family: Family) -> ModelInfo:
         size_multiple=defaults.size_multiple,
         negative_prompt=family.negative_prompt,
     )
+    _check_defaults(family, folder, info)
+    return info
+
+
+def _check_defaults(family: Family, folder: ModelFolder, info: ModelInfo) -> None:
+    """Refuse them here, and not with every request that leaves its size to the model."""
+    usual = Generation(
+        prompt="",
+        negative_prompt="",
+        shape=info.default_shape,
+        steps=info.default_steps,
+        guidance=info.default_guidance,
+        seed=0,
+        count=1,
+        output_format=pictures.PNG,
+    )
+    try:
+        check(family, folder, info, usual)
+    except InvalidFieldError as error:
+        raise InvalidFieldError(f"defaults: {error.field}", error.problem) from None
 
 
 class Part:
