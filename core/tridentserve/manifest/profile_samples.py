@@ -7,6 +7,7 @@
 | encode | `encode_s` at every shape | `encode_peak_gb` |
 | decode, untiled | `decode_s` x volume / reference volume | `decode_peak_gb` x the same ratio |
 | decode, tiled | x `decode_tiled_factor` | at most `decode_tiled_peak_gb` |
+| any that the file measured | the row, instead of the above | the row |
 
 Sequence parallelism divides activations, never weights. Small pictures that are not cut into tiles
 are charged for tiling all the same.
@@ -17,7 +18,7 @@ from dataclasses import replace
 from math import log2
 
 from tridentserve.domain.architecture import Architecture
-from tridentserve.domain.fractions import Interference
+from tridentserve.domain.fractions import Interference, Saturation
 from tridentserve.domain.profiles import Assumption, Link, Profile, Sample
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
@@ -37,11 +38,7 @@ def profile_of(file: ProfileFile, variant: str) -> Profile:
         steps=int(file.steps.value),
         guided=file.guided,
         architecture=Architecture(**file.architecture.model_dump(exclude={"source"})),
-        weights_bytes=(
-            (Stage.ENCODE, _bytes(assumed.encode_weights_gb)),
-            (Stage.DIFFUSE, _bytes(assumed.diffuse_weights_gb)),
-            (Stage.DECODE, _bytes(assumed.decode_weights_gb)),
-        ),
+        weights_bytes=_weights(assumed),
         device_memory_bytes=round(file.device.memory * _GB),
         usable_bytes=round(file.device.usable * _GB),
         link=Link(
@@ -52,11 +49,36 @@ def profile_of(file: ProfileFile, variant: str) -> Profile:
             (stage, assumed.first_shape_s.value) for stage in (Stage.DIFFUSE, Stage.DECODE)
         ),
         best_batch=tuple(sorted(file.best_batch.batches.items())) if file.best_batch else (),
+        saturation=_saturation(file),
         interference=_interference(assumed),
         assumptions=_named(assumed),
     )
-    samples = (*_encode(file), *_diffuse(file, bare, variant), *_decode(file))
-    return replace(bare, samples=samples)
+    derived = (*_encode(file), *_diffuse(file, bare, variant), *_decode(file))
+    by_kind = {_kind(one): one for one in (*derived, *_measured(file))}
+    return replace(bare, samples=tuple(by_kind.values()))
+
+
+def _kind(sample: Sample) -> tuple[object, ...]:
+    """What two samples have in common that cannot both be true."""
+    return sample.stage, sample.shape, sample.fraction_percent, sample.batch, sample.strategy
+
+
+def _measured(file: ProfileFile) -> Iterator[Sample]:
+    tiled = bool(file.assumptions.decode_tiled.value)
+    for row in file.measured.rows if file.measured else ():
+        if row.tiled is None or row.tiled == tiled:
+            yield Sample(
+                stage=row.stage,
+                shape=row.shape,
+                fixed_s=row.fixed_s,
+                step_s=row.step_s,
+                fraction_percent=row.fraction_percent,
+                batch=row.batch,
+                strategy=Strategy(
+                    cfg=row.cfg, ulysses=row.ulysses, ring=row.ring, vae_tiles=row.vae_tiles
+                ),
+                peak_bytes=row.peak_bytes,
+            )
 
 
 def _encode(file: ProfileFile) -> Iterator[Sample]:
@@ -130,6 +152,21 @@ def _decode(file: ProfileFile) -> Iterator[Sample]:
             fixed_s=assumed.decode_s.value * factor * share,
             peak_bytes=peak_bytes,
         )
+
+
+def _weights(assumed: Assumptions) -> tuple[tuple[Stage, int], ...]:
+    return (
+        (Stage.ENCODE, _bytes(assumed.encode_weights_gb)),
+        (Stage.DIFFUSE, _bytes(assumed.diffuse_weights_gb)),
+        (Stage.DECODE, _bytes(assumed.decode_weights_gb)),
+    )
+
+
+def _saturation(file: ProfileFile) -> tuple[tuple[Stage, Saturation], ...]:
+    points = file.saturation.items()
+    return tuple(
+        (stage, Saturation(**point.model_dump(exclude={"source"}))) for stage, point in points
+    )
 
 
 def _interference(assumed: Assumptions) -> tuple[Interference, ...]:

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from tridentserve.domain.shapes import Shape
+from tridentserve.domain.stages import Stage
 
 RAW = "raw"
 """The variant of a table without its repairs."""
@@ -217,6 +218,47 @@ class BestBatch(_Part):
     batches: dict[PositiveInt, PositiveInt]
 
 
+class MeasuredRow(_Part):
+    """One measured kind of call; takes the place of what assumptions say of the same kind."""
+
+    stage: Stage
+    shape: ShapeText
+    fixed_s: Annotated[float, Field(ge=0)]
+    step_s: Annotated[float, Field(ge=0)] = 0.0
+    fraction_percent: PositiveInt = 100
+    batch: PositiveInt = 1
+    cfg: PositiveInt = 1
+    ulysses: PositiveInt = 1
+    ring: PositiveInt = 1
+    vae_tiles: PositiveInt = 1
+    tiled: bool | None = None
+    """Decode on one device: in use only where it agrees with the assumption `decode_tiled`."""
+    peak_bytes: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _take_time(self) -> Self:
+        if self.fixed_s + self.step_s <= 0:
+            raise ValueError("a call takes time: fixed_s or step_s must be more than 0")
+        if (self.tiled is None) == (self.stage is Stage.DECODE):
+            raise ValueError("tiled belongs to decode, and to it alone")
+        return self
+
+
+class Measured(_Part):
+    """Rows beside the published table; units are in the names of their fields."""
+
+    source: Text
+    rows: tuple[MeasuredRow, ...]
+
+
+class SaturationBlock(_Part):
+    """The share of a device beyond which a stage gets no faster."""
+
+    source: Text
+    compute_percent: PositiveInt
+    bandwidth_percent: Annotated[int, Field(ge=0)]
+
+
 class ProfileFile(_Part):
     """One pipeline."""
 
@@ -231,4 +273,6 @@ class ProfileFile(_Part):
     diffuse: DiffuseTable
     decode: Decode
     best_batch: BestBatch | None = None
+    measured: Measured | None = None
+    saturation: dict[Stage, SaturationBlock] = Field(default_factory=dict)
     assumptions: Assumptions

@@ -31,6 +31,8 @@ from tridentserve.planner.cost.parallel import communication_s, parts
 _FIXED_SHARE = 0.1
 """Share of a call that does not grow with the size, where a single shape is known."""
 
+_Distance = tuple[float, float, int]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guess:
@@ -81,13 +83,13 @@ class Guesser:
 
     def _by_shape(self, asked: CellKey) -> dict[Shape, Guess]:
         """The nearest cell of every shape with the strategy, at the asked fraction and batch."""
-        nearest: dict[Shape, CellKey] = {}
+        nearest: dict[Shape, tuple[_Distance, CellKey]] = {}
         for key in self.cells:
             if key.strategy == asked.strategy:
-                best = nearest.setdefault(key.shape, key)
-                if _distance(key, asked) < _distance(best, asked):
-                    nearest[key.shape] = key
-        return {shape: self._converted(key, asked) for shape, key in nearest.items()}
+                distance = _distance(key, asked)
+                if key.shape not in nearest or distance < nearest[key.shape][0]:
+                    nearest[key.shape] = (distance, key)
+        return {shape: self._converted(key, asked) for shape, (_, key) in nearest.items()}
 
     def _converted(self, key: CellKey, asked: CellKey) -> Guess:
         guess = Guess(cell=self.cells[key], confidence=self.cells[key].confidence)
@@ -160,7 +162,7 @@ class Guesser:
         return single.further(seconds / single.cell.mean_s, peak_factor=1 / split)
 
 
-def _distance(key: CellKey, asked: CellKey) -> tuple[float, float, int]:
+def _distance(key: CellKey, asked: CellKey) -> _Distance:
     return (
         abs(log(key.batch / asked.batch)),
         abs(log(key.fraction_percent / asked.fraction_percent)),
