@@ -30,7 +30,9 @@ from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey, State
 
 _Key = tuple[Shape, int, float]
-_Question = tuple[Stage, PipelineName | None, str | None, frozenset[WorkerId]]
+_Question = tuple[
+    Stage, PipelineName | None, str | None, frozenset[WorkerId], tuple[Kind, ...] | None
+]
 _Rank = tuple[int, float, int, WorkerId]
 
 _CONSUMERS = 64
@@ -114,6 +116,7 @@ class Floor:
         fit: Fit = tightest,
         near: bool = True,
         barred: Set[WorkerId] = frozenset(),
+        among: tuple[Kind, ...] | None = None,
     ) -> Place | None:
         """The best place to start the journey's stage now; None leaves it waiting.
 
@@ -123,11 +126,12 @@ class Floor:
             fit: decides between workers that are alike but for their room.
             near: whether to stay with the input; without it only kind and fit count.
             barred: workers that are not to be used.
+            among: the kinds to look at, those that offer the degree; None looks at all.
 
         A journey that only a device lease keeps waiting holds that device: whoever comes after it
         in this decision cannot take it, so a stream of small work does not starve large work.
         """
-        search = self._search(journey, degree, fit, barred)
+        search = self._search(journey, degree, fit, barred, among)
         if near and (close := self._close(search)) is not None:
             return close
         places = [place for kind in search.kinds if (place := self._first(search, kind))]
@@ -176,22 +180,29 @@ class Floor:
     # --- the search for a place -------------------------------------------------------------------
 
     def _search(
-        self, journey: Journey, degree: int | None, fit: Fit, barred: Set[WorkerId]
+        self,
+        journey: Journey,
+        degree: int | None,
+        fit: Fit,
+        barred: Set[WorkerId],
+        among: tuple[Kind, ...] | None,
     ) -> "_Search":
         demand = journey.demand
-        question = (journey.stage, demand.pipeline, journey.digest, journey.excluded)
+        question = (journey.stage, demand.pipeline, journey.digest, journey.excluded, among)
         if question not in self._eligible:
-            self._eligible[question] = self._kinds_for(journey)
+            self._eligible[question] = self._kinds_for(journey, among)
         kinds, excluded = self._eligible[question]
         return _Search(
             journey=journey, degree=degree, fit=fit, kinds=kinds, skipped=excluded | barred
         )
 
-    def _kinds_for(self, journey: Journey) -> tuple[tuple[Kind, ...], frozenset[WorkerId]]:
+    def _kinds_for(
+        self, journey: Journey, among: tuple[Kind, ...] | None
+    ) -> tuple[tuple[Kind, ...], frozenset[WorkerId]]:
         """Kinds that may run it, and who of them must not: nobody, where there is no other."""
         kinds = [
             kind
-            for kind in self._roster.kinds(journey.stage)
+            for kind in (self._roster.kinds(journey.stage) if among is None else among)
             if suits(kind, journey.demand, journey.digest)
         ]
         excluded = [kind for name in journey.excluded if (kind := self._roster.kind(name))]

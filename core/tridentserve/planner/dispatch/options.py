@@ -3,18 +3,19 @@
 A cost model answers call by call; policies compare degrees for every request that waits, over and
 over. So the answers are kept, for as long as the cost model has not learnt anything (`version`).
 
-What is unknown is absent: an empty tuple says that nothing is known, and whoever asked must do
-without an estimate (one device, or the widest strategy). Nothing here is ever guessed.
+What does not fit a device's memory is left out, and what is unknown is absent: an empty tuple says
+that there is nothing to compare, because nothing is known or because nothing fits (`fits` tells
+them apart; `offers` puts both into words that a policy can act on).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from tridentserve.domain.profiles import Estimate
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
-from tridentserve.domain.strategy import SINGLE, Strategy
+from tridentserve.domain.strategy import Strategy
+from tridentserve.planner.cost import CostModel
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey
 
@@ -23,32 +24,6 @@ EFFICIENT = 0.8
 _ROUNDING = 1e-9
 _KEPT = 8192
 """Answers beyond which all are forgotten: callers choose the shapes."""
-
-
-class Costs(Protocol):
-    """What is asked of a cost model."""
-
-    @property
-    def version(self) -> int:
-        """Grows whenever an answer may have changed."""
-        ...
-
-    def estimate(
-        self,
-        stage: Stage,
-        shape: Shape,
-        steps: int,
-        fraction_percent: int,
-        batch: int = 1,
-        *,
-        strategy: Strategy = SINGLE,
-    ) -> Estimate | None:
-        """Seconds of one call; None where nothing is known."""
-        ...
-
-    def strategies(self, stage: Stage, shape: Shape) -> Iterable[Strategy]:
-        """Strategies that something is known of."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,24 +36,31 @@ class Option:
     q90_s: float
     device_s: float
     """Devices times seconds: what it costs the cluster."""
+    efficiency: float = 1.0
+    """Share of the ideal speed-up over one device: (t1 / tk) / k."""
 
 
 class Options:
     """The choices of every stage and shape; kept until the cost model changes."""
 
-    def __init__(self, cost: Costs) -> None:
+    def __init__(self, cost: CostModel) -> None:
         """Ask this cost model, which others correct."""
         self._cost = cost
         self._version = cost.version
         self._kept: dict[object, tuple[Option, ...]] = {}
 
+    @property
+    def version(self) -> int:
+        """Grows whenever an answer may have changed, for who keeps answers made of these."""
+        return self._cost.version
+
     def of(
         self, kind: Kind, stage: Stage, shape: Shape, steps: int, batch: int = 1
     ) -> tuple[Option, ...]:
-        """What one worker of a kind could do, by degree; empty where nothing is known.
+        """What one worker of a kind could do, by degree.
 
         Args:
-            kind: whose strategies and devices bound the choice.
+            kind: whose strategies, devices and resident stages bound the choice.
             stage: what is to run.
             shape: of the request.
             steps: that are left to do; only diffuse looks at them.
@@ -86,8 +68,9 @@ class Options:
         """
         known = self._known(key := (kind, stage, shape, steps, batch))
         if known is None:
-            fitting = (one for one in kind.strategies if one.degree <= kind.devices)
-            known = self._compare(fitting, stage, shape, steps, kind.fraction_percent, batch)
+            held = self._held(kind, stage)
+            call = (stage, shape, steps, kind.fraction_percent, batch)
+            known = self._compare(self._strategies(kind, stage, shape), call, held)
             self._kept[key] = known
         return known
 
@@ -110,10 +93,17 @@ class Options:
         """What could be done on whole devices, whoever is up: every strategy that is known of."""
         known = self._known(key := (stage, shape, steps))
         if known is None:
-            strategies = dict.fromkeys((SINGLE, *self._cost.strategies(stage, shape)))
-            known = self._compare(strategies, stage, shape, steps, 100, 1)
+            strategies = self._cost.strategies(stage, shape)
+            call = (stage, shape, steps, 100, 1)
+            known = self._compare(strategies, call, frozenset((stage,)))
             self._kept[key] = known
         return known
+
+    def fits(self, kind: Kind, stage: Stage, shape: Shape) -> bool:
+        """Whether a worker of a kind has the memory for some strategy, as far as is known."""
+        if self.of(kind, stage, shape, 1) or not self._strategies(kind, stage, shape):
+            return True
+        return self._cost.estimate(stage, shape, 1, kind.fraction_percent) is None
 
     def remaining_s(self, journey: Journey) -> float | None:
         """Seconds of the stages that are not done, each at its own k*; None where one is unknown.
@@ -135,43 +125,51 @@ class Options:
             self._version = version
         return self._kept.get(key)
 
+    def _strategies(self, kind: Kind, stage: Stage, shape: Shape) -> list[Strategy]:
+        """Those of a kind that something is known of."""
+        known = self._cost.strategies(stage, shape)
+        return [one for one in kind.strategies if one.degree <= kind.devices and one in known]
+
+    def _held(self, kind: Kind, stage: Stage) -> frozenset[Stage]:
+        """Stages whose weights are on a device while the stage runs.
+
+        All that a worker is capable of, unless they are too much together: then it swaps them.
+        """
+        profile = self._cost.profile
+        together = sum(profile.weights(one) for one in kind.capable)
+        return kind.capable if together <= profile.usable_bytes else frozenset((stage,))
+
     def _compare(
         self,
         strategies: Iterable[Strategy],
-        stage: Stage,
-        shape: Shape,
-        steps: int,
-        fraction_percent: int,
-        batch: int,
+        call: tuple[Stage, Shape, int, int, int],
+        held: frozenset[Stage],
     ) -> tuple[Option, ...]:
+        single = self._cost.estimate(*call)
+        profile = self._cost.profile
+        weights = sum(profile.weights(stage) for stage in held)
         found = []
         for strategy in strategies:
-            estimate = self._cost.estimate(
-                stage, shape, steps, fraction_percent, batch, strategy=strategy
-            )
-            if estimate is not None:
-                found.append(_option(strategy, estimate))
+            estimate = self._cost.estimate(*call, strategy=strategy)
+            if estimate is None or single is None:
+                continue
+            if not profile.usable_bytes or weights + estimate.peak_bytes <= profile.usable_bytes:
+                found.append(_option(strategy, estimate, single))
         return _fastest(found)
 
 
 def efficient(options: tuple[Option, ...], threshold: float = EFFICIENT) -> tuple[Option, ...]:
-    """Those whose speed-up over the least degree is at least so much of the ideal one.
+    """Those that reach so much of the ideal speed-up; where none does, the least degree.
 
-    That is (t1 / tk) / k >= threshold (paper section 1.5). The least degree always passes, so the
-    answer is empty only where `options` is (section 5.6: filters that leave nothing starve).
+    That is (t1 / tk) / k >= threshold (paper section 1.5). The answer is empty only where
+    `options` is: filters that leave nothing starve whole classes (section 3.6).
     """
-    if not options:
-        return ()
-    most_s = options[0].device_s / threshold
-    return tuple(
-        option
-        for option in options
-        if option is options[0] or option.device_s <= most_s * (1 + _ROUNDING)
-    )
+    found = tuple(one for one in options if one.efficiency >= threshold - _ROUNDING)
+    return found or options[:1]
 
 
 def k_star(options: tuple[Option, ...], threshold: float = EFFICIENT) -> Option | None:
-    """The largest degree that is still efficient; None where nothing is known."""
+    """The largest degree that is still efficient; None where there is nothing to choose from."""
     return max(efficient(options, threshold), key=lambda one: one.degree, default=None)
 
 
@@ -180,13 +178,15 @@ def at_degree(options: tuple[Option, ...], degree: int) -> Option | None:
     return next((option for option in options if option.degree == degree), None)
 
 
-def _option(strategy: Strategy, estimate: Estimate) -> Option:
+def _option(strategy: Strategy, estimate: Estimate, single: Estimate) -> Option:
+    device_s = strategy.degree * estimate.mean_s
     return Option(
         strategy=strategy,
         degree=strategy.degree,
         mean_s=estimate.mean_s,
         q90_s=estimate.q90_s,
-        device_s=strategy.degree * estimate.mean_s,
+        device_s=device_s,
+        efficiency=single.mean_s / device_s if device_s > 0 else 1.0,
     )
 
 

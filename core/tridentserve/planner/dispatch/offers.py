@@ -1,0 +1,91 @@
+"""Which degrees the workers offer a request, and which kinds of workers offer each.
+
+`options` compares seconds; this adds who could do it. Kinds that the memory of the shape rules out
+are left out. Where nothing is known of the cost, a kind offers its widest strategy, without an
+estimate: that is how the first measurements come about.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tridentserve.domain.shapes import Shape
+from tridentserve.domain.stages import Stage
+from tridentserve.domain.strategy import Strategy
+from tridentserve.planner.dispatch.options import Option, Options, at_degree
+from tridentserve.planner.dispatch.workers import suits
+from tridentserve.planner.roster import Kind
+from tridentserve.planner.state import Journey, State
+
+_KEPT = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One degree for one request's stage."""
+
+    degree: int
+    kinds: tuple[Kind, ...]
+    """Those that offer it."""
+    option: Option | None
+    """The fastest of these kinds; None where the cost is unknown."""
+
+
+class Offers:
+    """What workers offer, whether they are free or not; kept until fleet or costs change."""
+
+    def __init__(self, options: Options) -> None:
+        """Compare by these options."""
+        self.options = options
+        self._version = options.version
+        self._kept: dict[object, tuple[Offer, ...]] = {}
+
+    def of(self, state: State, journey: Journey) -> tuple[Offer, ...]:
+        """Degrees that some worker could run the journey's stage on, ascending.
+
+        Empty where no worker hosts the stage for it, or none has the memory.
+        """
+        kinds = state.roster.kinds(journey.stage)
+        demand = journey.demand
+        key = (kinds, journey.stage, demand.pipeline, journey.digest, demand.shape, demand.steps)
+        if self._version != self.options.version or len(self._kept) > _KEPT:
+            self._kept.clear()
+            self._version = self.options.version
+        known = self._kept.get(key)
+        if known is None:
+            suited = (kind for kind in kinds if suits(kind, demand, journey.digest))
+            known = self.among(suited, journey.stage, demand.shape, demand.steps)
+            self._kept[key] = known
+        return known
+
+    def among(
+        self, kinds: Iterable[Kind], stage: Stage, shape: Shape, steps: int
+    ) -> tuple[Offer, ...]:
+        """Degrees that these kinds offer, ascending."""
+        found: dict[int, list[tuple[Kind, Option | None]]] = {}
+        for kind in kinds:
+            if not self.options.fits(kind, stage, shape):
+                continue
+            options = self.options.of(kind, stage, shape, steps)
+            for option in options:
+                found.setdefault(option.degree, []).append((kind, option))
+            if not options:
+                found.setdefault(kind.widest.degree, []).append((kind, None))
+        return tuple(_offer(degree, found[degree]) for degree in sorted(found))
+
+    def strategy(self, kind: Kind, journey: Journey, degree: int) -> Strategy:
+        """How a worker of a kind would use so many devices; its first strategy where unknown."""
+        demand = journey.demand
+        options = self.options.of(kind, journey.stage, demand.shape, demand.steps)
+        option = at_degree(options, degree)
+        if option is not None:
+            return option.strategy
+        return next((one for one in kind.strategies if one.degree == degree), kind.widest)
+
+
+def _offer(degree: int, found: list[tuple[Kind, Option | None]]) -> Offer:
+    options = [option for _, option in found if option is not None]
+    return Offer(
+        degree=degree,
+        kinds=tuple(kind for kind, _ in found),
+        option=min(options, key=lambda one: one.mean_s, default=None),
+    )
