@@ -1,39 +1,19 @@
 """From `kubectl apply` to a picture that is, bit for bit, what the monolith makes."""
 
-import io
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from tests.e2e.drawing import monolith, pixels
 from tests.e2e.pipelines import Pipeline
 
 from tridentserve.client import Request
 
 pytestmark = pytest.mark.models
-MONOLITH = Path(__file__).parent / "monolith.py"
 JOBS: list[dict[str, Any]] = [
     {"prompt": "a red circle", "height": 64, "width": 64, "steps": 3, "guidance": 5.0, "seed": 1},
     {"prompt": "a blue square", "height": 128, "width": 64, "steps": 4, "guidance": 3.5, "seed": 2},
 ]
-
-
-def pixels(data: bytes) -> bytes:
-    return Image.open(io.BytesIO(data)).tobytes()
-
-
-def monolith(model: Path, out: Path) -> list[bytes]:
-    subprocess.run(
-        [sys.executable, str(MONOLITH), str(model), json.dumps(JOBS), str(out)],
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        check=True,
-        capture_output=True,
-    )
-    return [pixels((out / f"{number}.png").read_bytes()) for number in range(len(JOBS))]
 
 
 def served(pipeline: Pipeline) -> list[bytes]:
@@ -51,7 +31,7 @@ def test_a_served_picture_equals_the_monoliths_to_the_last_bit(
     pipeline.apply(models / family)
     pipeline.wait("Ready")
 
-    assert served(pipeline) == monolith(models / family, tmp_path)
+    assert served(pipeline) == monolith(models / family, JOBS, tmp_path)
 
 
 def test_deleting_a_pipeline_leaves_nothing_of_it(pipeline: Pipeline, models: Path) -> None:
