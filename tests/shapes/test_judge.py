@@ -122,6 +122,11 @@ def test_half_as_much_again_still_costs_less_than_a_percent() -> None:
     assert all(table[part].percent >= 99 for part in (BACKGROUND, COUNT, COLORS, FORMS, RELATION))
 
 
+def test_strong_noise_breaks_no_thing_apart() -> None:
+    for seed, (picture, scene) in enumerate(drawn(128, seed=10)[:100]):
+        assert judge(worn(picture, 0, 25, 0, seed), scene).count
+
+
 @pytest.mark.parametrize("form", Form)
 def test_small_soft_forms_of_64_pixels_are_told_apart_wherever_they_stand(form: Form) -> None:
     rng = random.Random(1)
