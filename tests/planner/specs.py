@@ -37,6 +37,7 @@ def stage_spec(
     most: int = 8,
     fractions: tuple[int, ...] = (100,),
     devices: int = 0,
+    batch: int = 1,
 ) -> StageSpec:
     """What a user allows for a stage."""
     return StageSpec(
@@ -46,7 +47,7 @@ def stage_spec(
         sharing=Sharing.EXCLUSIVE if devices else Sharing.NONE,
         devices_per_worker=devices,
         fractions_percent=fractions,
-        batch_max_size=1,
+        batch_max_size=batch,
         batch_max_wait_s=0.0,
     )
 

@@ -62,8 +62,10 @@ class PlacementType(Enum):
 
     def __lt__(self, other: "PlacementType") -> bool:
         """In the order of definition, which is that of preference."""
-        order = list(PlacementType)
-        return order.index(self) < order.index(other)
+        return _RANK[self] < _RANK[other]
+
+
+_RANK = {kind: rank for rank, kind in enumerate(PlacementType)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

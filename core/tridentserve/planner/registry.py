@@ -1,11 +1,17 @@
-"""Planners by the names that a DiffusionPipeline uses."""
+"""Planners by the names that a DiffusionPipeline or a scenario uses.
+
+The custom resource offers only what works in production today; the simulator has all of them,
+those of the paper's comparison among them.
+"""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.dispatch.baselines import BASELINES
 from tridentserve.planner.dispatch.earliest_deadline import EarliestDeadline
 from tridentserve.planner.dispatch.fifo import Fifo
+from tridentserve.planner.dispatch.shortest_remaining import ShortestRemaining
 from tridentserve.planner.placement.proportional import Proportional
 from tridentserve.planner.placement.static import Static
 from tridentserve.planner.protocols import DispatchPlanner, PlacementPlanner
@@ -15,7 +21,12 @@ _PLACEMENT: Mapping[str, Callable[[], PlacementPlanner]] = MappingProxyType(
 )
 
 _DISPATCH: Mapping[str, Callable[[CostModel], DispatchPlanner]] = MappingProxyType(
-    {"EarliestDeadline": lambda cost: EarliestDeadline(), "Fifo": lambda cost: Fifo()}
+    {"EarliestDeadline": EarliestDeadline, "Fifo": Fifo, "ShortestRemaining": ShortestRemaining}
+)
+"""Those that production offers."""
+
+_POLICIES: Mapping[str, Callable[[CostModel], DispatchPlanner]] = MappingProxyType(
+    {**_DISPATCH, **BASELINES}
 )
 
 PLACEMENT_NAMES: tuple[str, ...] = tuple(_PLACEMENT)
@@ -23,6 +34,9 @@ PLACEMENT_NAMES: tuple[str, ...] = tuple(_PLACEMENT)
 
 DISPATCH_NAMES: tuple[str, ...] = tuple(_DISPATCH)
 """Values of `spec.planner.dispatch`."""
+
+DISPATCH_POLICIES: tuple[str, ...] = tuple(_POLICIES)
+"""Every dispatch planner there is, for the simulator; `DISPATCH_NAMES` among them."""
 
 
 def placement_planner(name: str) -> PlacementPlanner:
@@ -46,8 +60,8 @@ def dispatch_planner(name: str, cost: CostModel) -> DispatchPlanner:
         ValueError: there is none.
     """
     try:
-        return _DISPATCH[name](cost)
+        return _POLICIES[name](cost)
     except KeyError:
         raise ValueError(
-            f"no dispatch planner {name!r}; there are {', '.join(DISPATCH_NAMES)}"
+            f"no dispatch planner {name!r}; there are {', '.join(DISPATCH_POLICIES)}"
         ) from None

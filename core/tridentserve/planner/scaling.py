@@ -19,7 +19,9 @@ is *capacity*, workers x fraction x devices, since a stage changes by both.
 A plan that does not follow the load (`PlacementPlan.follows_load`) is only held to the
 specification. What is remembered is small, frozen and bounded by the longest window; where it was
 lost, the plan in force counts as wanted just now, so nothing shrinks before a window has passed.
-Pools that host several stages, and several pools of one stage, are taken as they are wanted.
+Pools that host several stages, several pools of one stage, and workers that are placed on nodes
+are taken as they are wanted while the load is known, and held while it is not: planners that make
+such plans smooth, dwell and weigh a change themselves, since half a change of theirs is no plan.
 """
 
 from dataclasses import dataclass, replace
@@ -98,9 +100,13 @@ def bound(
     if spec.suspend:
         reason = Reason(code="Suspended", message="spec.suspend is true: no workers")
         return PlacementPlan(pools=(), reasons=(reason,), follows_load=False), NO_MEMORY
-    if not wanted.follows_load or not _one_pool_a_stage(wanted):
-        return cut_to_budget(wanted, spec), NO_MEMORY
     known = load.arrivals_per_s is not None
+    if not wanted.follows_load:
+        return cut_to_budget(wanted, spec), NO_MEMORY
+    if not _one_pool_a_stage(wanted):
+        if not known and previous is not None and previous.pools:
+            wanted = replace(previous, reasons=wanted.reasons)
+        return cut_to_budget(wanted, spec), NO_MEMORY
     decisions = [
         _decide(spec, stage, wanted, previous, memory.of(stage.stage), known, now)
         for stage in spec.stages
@@ -122,7 +128,8 @@ def bound(
 
 def _one_pool_a_stage(plan: PlacementPlan) -> bool:
     hosted = [stage for pool in plan.pools for stage in pool.shape.stages]
-    return len(hosted) == len(set(hosted)) == len(plan.pools)
+    placed = any(pool.nodes for pool in plan.pools)
+    return not placed and len(hosted) == len(set(hosted)) == len(plan.pools)
 
 
 def _decide(

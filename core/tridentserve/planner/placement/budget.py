@@ -42,9 +42,7 @@ def cut_to_budget(plan: PlacementPlan, spec: PipelineSpec) -> PlacementPlan:
             break
         workers[index] -= 1
         excess -= pool_percent(plan.pools[index])
-    kept = tuple(
-        replace(pool, workers=left) for pool, left in zip(plan.pools, workers, strict=True)
-    )
+    kept = tuple(_fewer(pool, left) for pool, left in zip(plan.pools, workers, strict=True))
     cut = replace(plan, pools=kept, limited=True)
     return replace(cut, reasons=(*plan.reasons, _reason(plan, cut, spec)))
 
@@ -52,6 +50,16 @@ def cut_to_budget(plan: PlacementPlan, spec: PipelineSpec) -> PlacementPlan:
 def pool_percent(pool: PoolPlan) -> int:
     """GPU share of one worker of a pool."""
     return pool.shape.devices * pool.shape.fraction_percent
+
+
+def _fewer(pool: PoolPlan, workers: int) -> PoolPlan:
+    """The pool with so many workers left, taken from its last nodes where it names them."""
+    nodes = []
+    left = workers
+    for node, count in pool.nodes:
+        nodes.append((node, min(count, left)))
+        left -= nodes[-1][1]
+    return replace(pool, workers=workers, nodes=tuple(one for one in nodes if one[1]))
 
 
 def _least(pool: PoolPlan, spec: PipelineSpec) -> int:

@@ -13,6 +13,8 @@ as Poisson: bursts wait longer than this says, regular ones less.
 0.51
 """
 
+from functools import lru_cache
+
 _BISECTIONS = 40
 
 
@@ -46,6 +48,7 @@ def mean_wait_s(servers: int, utilisation: float, service_s: float, scv: float =
     return probability * service_s * (1 + scv) / 2 / (servers * (1 - utilisation))
 
 
+@lru_cache(maxsize=4096)
 def admissible_utilisation(servers: int, probability: float) -> float:
     """The largest utilisation at which no more than this share of the requests waits.
 

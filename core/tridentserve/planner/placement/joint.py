@@ -1,0 +1,190 @@
+"""Ours: placement and the expected flow of every class, decided together.
+
+| step | module |
+| --- | --- |
+| shares of node configurations that serve the mix at least cost | `joint_program` |
+| whole nodes, then moves of devices that the judge likes | `rounding`, `prediction` |
+| nodes keep what they carry where they can | `assignment` |
+| the paper's placement is a candidate too, and ours is no worse by the same judge | `replicas` |
+| a change has to pay within a horizon, and dwells | here, with `moves` |
+
+Nodes that the program does not need are used as well, in the shares of the others: an idle node
+shortens no queue. `release_spare` gives them up instead, where devices cost money.
+
+What it hands to dispatch: flows (which class on which pool, how wide) and prices by stage. Both are
+advice; a dispatch planner that ignores them meets the same pools.
+
+It is a slow loop: tens of small linear programs a look. It needs scipy, and says so without it.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from tridentserve.domain.cluster import Sharing
+from tridentserve.domain.plans import PlacementPlan, Reason
+from tridentserve.planner.placement.advice import flows_of
+from tridentserve.planner.placement.assignment import layouts
+from tridentserve.planner.placement.flows import Aims
+from tridentserve.planner.placement.joint_program import blueprint
+from tridentserve.planner.placement.moves import MoveCosts, lost_device_s, moves
+from tridentserve.planner.placement.prediction import Prediction, predict_on
+from tridentserve.planner.placement.replicas import arrange
+from tridentserve.planner.placement.rounding import Nodes
+from tridentserve.planner.placement.smoothing import Remembered, smoothed
+from tridentserve.planner.placement.survey import Survey, held, mix_of, survey
+from tridentserve.planner.placement.whole_nodes import whole_nodes
+from tridentserve.planner.projection import project
+from tridentserve.planner.protocols import PlacementInputs
+
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointSettings:
+    """What the joint placement aims at."""
+
+    aims: Aims = field(default_factory=Aims)
+    tau_s: float = 60.0
+    """Memory of the smoothed mix."""
+    dwell_s: float = 60.0
+    """How long a placement stays at least."""
+    horizon_s: float = 600.0
+    """In which a change has to pay."""
+    looks: int = 40
+    """How many plans the repair may try."""
+    release_spare: bool = False
+    """Whether nodes that are not needed stay empty."""
+    costs: MoveCosts = field(default_factory=MoveCosts)
+
+
+class Joint:
+    """Node configurations and flows by linear programs, rounded and repaired, if it pays."""
+
+    def __init__(self, settings: JointSettings | None = None) -> None:
+        """Remember nothing yet."""
+        self.settings = settings or JointSettings()
+        self.memory = Remembered()
+
+    def plan(self, inputs: PlacementInputs) -> PlacementPlan:
+        """The placement in force, or a better one.
+
+        Raises:
+            ImportError: scipy is not installed.
+        """
+        plan, self.memory = look(inputs, self.memory, self.settings)
+        return plan
+
+
+def look(
+    inputs: PlacementInputs, memory: Remembered, settings: JointSettings
+) -> tuple[PlacementPlan, Remembered]:
+    """One look: the placement, and the memory for the next."""
+    if survey(inputs) is None:
+        return held(inputs), memory
+    mix = smoothed(memory.mix, mix_of(inputs.load, inputs.profile), inputs.now, settings.tau_s)
+    memory = replace(memory, mix=mix)
+    seen = survey(replace(inputs, load=replace(inputs.load, mix=mix.rates)))
+    if seen is None:
+        return held(inputs), memory
+    wanted, prediction = best(seen, settings, inputs.previous)
+    previous = inputs.previous
+    if previous is None or not previous.pools or not seen.holds(previous):
+        return wanted, replace(memory, changed_s=inputs.now)
+    kept = _kept(inputs, seen, previous, (wanted, prediction), memory, settings)
+    if kept is None:
+        return wanted, replace(memory, changed_s=inputs.now)
+    flows = flows_of(previous, seen, predict_on(seen, previous, settings.aims))
+    return replace(previous, reasons=(kept,), prices=wanted.prices, flows=flows), memory
+
+
+def best(
+    seen: Survey, settings: JointSettings, previous: PlacementPlan | None = None
+) -> tuple[PlacementPlan, Prediction]:
+    """The best placement for what was surveyed, whatever a change may cost.
+
+    Args:
+        seen: classes and nodes.
+        settings: aims.
+        previous: whose nodes keep what they carry where that is as good.
+    """
+    plan = blueprint(seen, settings.aims, filling=not settings.release_spare)
+    chosen = whole_nodes(
+        seen, plan, settings.aims, filling=not settings.release_spare, looks=settings.looks
+    )
+    projection = project(layouts(chosen, plan.kinds, previous), seen.capacity, (Sharing.EXCLUSIVE,))
+    ours = PlacementPlan(pools=projection.pools, reasons=(), mode=projection.mode)
+    theirs = arrange(seen)
+    prediction, winner = min(
+        ((predict_on(seen, one, settings.aims), one) for one in (ours, theirs)),
+        key=lambda one: one[0].score,
+    )
+    reasons = (*winner.reasons, *_figures(chosen if winner is ours else None, prediction))
+    return (
+        replace(
+            winner,
+            reasons=reasons,
+            limited=prediction.unserved > _ROUNDING,
+            prices=plan.prices,
+            flows=flows_of(winner, seen, prediction),
+        ),
+        prediction,
+    )
+
+
+def _kept(
+    inputs: PlacementInputs,
+    seen: Survey,
+    previous: PlacementPlan,
+    wanted: tuple[PlacementPlan, Prediction],
+    memory: Remembered,
+    settings: JointSettings,
+) -> Reason | None:
+    """Why the previous placement stays; None where it should not."""
+    plan, after = wanted
+    changes = moves(previous, plan, inputs.profile, settings.costs)
+    if previous.id == plan.id and not changes:
+        return Reason(code="Unchanged", message="the mix asks for what there is")
+    if memory.changed_s is not None and inputs.now - memory.changed_s < settings.dwell_s:
+        since = inputs.now - memory.changed_s
+        return Reason(
+            code="Dwell", message=f"changed {since:.0f} s ago, dwells {settings.dwell_s:.0f} s"
+        )
+    before = predict_on(seen, previous, settings.aims)
+    saved = before.unserved - after.unserved + before.waiting - after.waiting
+    if settings.release_spare:
+        saved += _devices(previous) - _devices(plan)
+    cost = lost_device_s(changes)
+    if saved * settings.horizon_s > cost:
+        return None
+    message = (
+        f"{saved:.3g} device-seconds a second saved over {settings.horizon_s:.0f} s do not pay for"
+        f" the {cost:.3g} of {len(changes)} moves"
+    )
+    return Reason(code="DoesNotPay", message=message)
+
+
+def _devices(plan: PlacementPlan) -> int:
+    return sum(pool.workers * pool.shape.devices for pool in plan.pools)
+
+
+def _figures(chosen: Nodes | None, prediction: Prediction) -> tuple[Reason, ...]:
+    """What was chosen, and what it is expected to do."""
+    found = []
+    if chosen is not None:
+        words = (
+            f"{count} x ({', '.join(f'{kind.name} {devices}' for kind, devices in one)})"
+            for _, one, count in chosen.counts
+        )
+        found.append(Reason(code="NodeConfigurations", message="; ".join(words)))
+    loads = (
+        f"{pool.place.kind.name} {pool.devices} devices {pool.utilisation:.0%} used, mean wait"
+        f" {pool.wait_s:.3g} s"
+        for pool in prediction.pools
+    )
+    found.append(Reason(code="Predicted", message="; ".join(loads) or "nothing can be served"))
+    if prediction.unserved > _ROUNDING:
+        message = (
+            f"demand of {prediction.unserved:.3g} devices is beyond what the pools admit,"
+            f" {prediction.worst_unserved:.0%} of the class that loses most"
+        )
+        found.append(Reason(code="Unserved", message=message))
+    return tuple(found)

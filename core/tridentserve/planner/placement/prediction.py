@@ -1,0 +1,204 @@
+"""What a placement can serve, and how long requests would wait in it: one judge for all planners.
+
+The classes are routed over the pools as well as they could be: least unserved demand first, then
+the least used bottleneck. A pool may be used up to the utilisation at which no more than a share of
+the requests waits (`waiting`); what is beyond counts as unserved. So a placement is scored by what
+it allows, not by what a dispatch planner makes of it, and not by its own flows.
+
+It is a model of the mean: no bursts but Poisson's, no interference, no transition.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tridentserve.domain.plans import PlacementPlan
+from tridentserve.errors import UndeployableError
+from tridentserve.planner.placement.flows import (
+    Aims,
+    Option,
+    Place,
+    Routing,
+    devices_at,
+    options_at,
+)
+from tridentserve.planner.placement.survey import Survey, survey
+from tridentserve.planner.placement.waiting import (
+    admissible_utilisation,
+    mean_wait_s,
+    waiting_probability,
+)
+from tridentserve.planner.projection import type_of
+from tridentserve.planner.protocols import PlacementInputs
+
+_PENALTY = 10.0
+"""Of one device's worth of unserved demand, against the bottleneck's utilisation."""
+_WORK_COST = 1e-4
+_DIGITS = 6
+
+Supply = Mapping[Place, Mapping[int, int]]
+"""Workers by place and by devices of each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolLoad:
+    """One place of a placement."""
+
+    place: Place
+    devices: int
+    utilisation: float
+    """Share of its devices' time."""
+    waiting_probability: float
+    wait_s: float
+    """Mean over its requests."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What becomes of the load in a placement."""
+
+    unserved: float
+    """Demand beyond what the pools admit, in devices that it would keep busy."""
+    worst_unserved: float
+    """Share of the class that loses most."""
+    waiting: float
+    """Requests that wait on the mean, over all pools."""
+    pools: tuple[PoolLoad, ...]
+    shares: tuple[tuple[Option, float], ...]
+    """How the classes were routed."""
+
+    @property
+    def score(self) -> tuple[float, float]:
+        """Less is better: unserved demand, then waiting."""
+        return (round(self.unserved, _DIGITS), round(self.waiting, _DIGITS))
+
+    @property
+    def cost(self) -> float:
+        """Less is better: both in one, so that a little more served is not worth any waiting."""
+        return round(_PENALTY * self.unserved + self.waiting, _DIGITS)
+
+
+def predict(
+    plan: PlacementPlan, inputs: PlacementInputs, aims: Aims | None = None
+) -> Prediction | None:
+    """The score of a plan under a load; None where the load or its costs are unknown.
+
+    Raises:
+        ImportError: scipy is not installed.
+    """
+    seen = survey(inputs)
+    return None if seen is None else predict_on(seen, plan, aims or Aims())
+
+
+def predict_on(seen: Survey, plan: PlacementPlan, aims: Aims) -> Prediction:
+    """The score of a plan for what was surveyed.
+
+    Raises:
+        ImportError: scipy is not installed.
+    """
+    return predict_supply(seen, supply_of(seen, plan), aims)
+
+
+def predict_supply(seen: Survey, supply: Supply, aims: Aims) -> Prediction:
+    """The score of what a plan, whole or in the making, places.
+
+    Raises:
+        ImportError: scipy is not installed.
+    """
+    routing = Routing(seen, options_at(seen, supply, aims), _PENALTY, _WORK_COST)
+    program = routing.program
+    busiest = program.column(1.0, 1.0)
+    for place, workers in sorted(supply.items()):
+        for level in routing.levels(place):
+            devices = devices_at(workers, level)
+            most = devices * admissible_utilisation(devices // level, aims.waiting_probability)
+            program.at_most({**routing.load(place, level), busiest: -most}, 0.0)
+    solution = program.solve()
+    assert solution is not None, "leaving all unserved fulfils every row"
+    shares = routing.shares(solution.values)
+    lost = routing.lost(solution.values)
+    queues = [_Queue(place, supply[place], shares) for place in sorted(supply)]
+    return Prediction(
+        unserved=sum(worth * share for worth, share in zip(routing.worths, lost, strict=True)),
+        worst_unserved=max(lost),
+        waiting=sum(queue.waiting for queue in queues),
+        pools=tuple(queue.report() for queue in queues),
+        shares=shares,
+    )
+
+
+def supply_of(seen: Survey, plan: PlacementPlan) -> Supply:
+    """Workers by place and by devices of each; what has no devices or no type serves nobody."""
+    usable = {ground.node: ground.usable_bytes for ground in seen.grounds}
+    found: dict[Place, dict[int, int]] = {}
+    for pool in plan.pools:
+        try:
+            kind = type_of(pool.shape)
+        except UndeployableError:
+            continue
+        placed = [(usable.get(node, 0), workers) for node, workers in pool.nodes]
+        for memory, workers in placed or [(seen.usable_bytes, pool.workers)]:
+            if workers > 0 and pool.shape.devices > 0:
+                by_size = found.setdefault(Place(kind, memory), {})
+                by_size[pool.shape.devices] = by_size.get(pool.shape.devices, 0) + workers
+    return found
+
+
+class _Queue:
+    """What waits at one place."""
+
+    def __init__(
+        self,
+        place: Place,
+        workers: Mapping[int, int],
+        shares: tuple[tuple[Option, float], ...],
+    ) -> None:
+        self._place, self._workers = place, workers
+        self._shares = [(option, share) for option, share in shares if option.place == place]
+        self._rates = [
+            option.traffic.rate.arrivals_per_s * share / option.way.batch
+            for option, share in self._shares
+        ]
+        degrees = sorted({option.way.degree for option, _ in self._shares})
+        self._waits_s = {degree: self._wait_s(degree) for degree in degrees}
+
+    @property
+    def waiting(self) -> float:
+        """Calls that wait on the mean (Little)."""
+        return sum(
+            rate * self._waits_s[option.way.degree]
+            for rate, (option, _) in zip(self._rates, self._shares, strict=True)
+        )
+
+    def report(self) -> PoolLoad:
+        calls, devices = sum(self._rates), devices_at(self._workers, 1)
+        utilisation = self._utilisation(1)
+        return PoolLoad(
+            place=self._place,
+            devices=devices,
+            utilisation=utilisation,
+            waiting_probability=waiting_probability(devices, utilisation),
+            wait_s=self.waiting / calls if calls else 0.0,
+        )
+
+    def _utilisation(self, degree: int) -> float:
+        """The most of any level that work of a degree has to pass."""
+        levels = {1} | {o.way.degree for o, _ in self._shares if o.way.degree <= degree}
+        return max(
+            sum(o.load * share for o, share in self._shares if o.way.degree >= level)
+            / max(1, devices_at(self._workers, level))
+            for level in levels
+        )
+
+    def _wait_s(self, degree: int) -> float:
+        """Mean wait for a group of a size, among calls of all kinds."""
+        calls = sum(self._rates)
+        mean_s = self._moment(1) / calls
+        scv = max(0.0, self._moment(2) / calls / mean_s**2 - 1)
+        groups = devices_at(self._workers, degree) // degree
+        return mean_wait_s(groups, self._utilisation(degree), mean_s, scv)
+
+    def _moment(self, power: int) -> float:
+        return sum(
+            rate * option.way.seconds**power
+            for rate, (option, _) in zip(self._rates, self._shares, strict=True)
+        )

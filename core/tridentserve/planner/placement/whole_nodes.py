@@ -1,0 +1,86 @@
+"""Whole nodes for a blueprint: two roundings, the better one improved by moves of devices.
+
+The judge is `prediction`, the same for all; its answers are kept while one look lasts.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from math import ceil
+
+from tridentserve.planner.placement.columns import Configuration
+from tridentserve.planner.placement.flows import Aims, Place
+from tridentserve.planner.placement.joint_program import Blueprint
+from tridentserve.planner.placement.prediction import Prediction, Supply, predict_supply
+from tridentserve.planner.placement.rounding import (
+    Nodes,
+    by_mixture,
+    by_remainder,
+    improved,
+)
+from tridentserve.planner.placement.survey import Survey
+from tridentserve.planner.projection import PlacementType
+
+_ROUNDING = 1e-6
+
+Rounding = Callable[[Mapping[Configuration, float], int], Counter[Configuration]]
+
+
+def whole_nodes(seen: Survey, plan: Blueprint, aims: Aims, *, filling: bool, looks: int) -> Nodes:
+    """What every node carries.
+
+    Args:
+        seen: classes and nodes.
+        plan: shares of configurations.
+        aims: of the judge.
+        filling: whether nodes that the blueprint does not need are used too.
+        looks: how many choices the judge may see beside the roundings.
+    """
+    judge = _Judge(seen, plan, aims)
+    starts = [_rounded(plan, rounding, filling=filling) for rounding in (by_remainder, by_mixture)]
+    return improved(min(starts, key=judge.score), judge.score, judge.order, looks)
+
+
+def _rounded(plan: Blueprint, rounding: Rounding, *, filling: bool) -> Nodes:
+    counts: Counter[tuple[int, Configuration]] = Counter()
+    for number, kind in enumerate(plan.kinds):
+        shares, types = plan.shares[number], plan.types[number]
+        if not shares and filling and types:
+            shares = {((types[0], kind.devices),): 1.0}
+        if shares:
+            needed = ceil(sum(shares.values()) - _ROUNDING)
+            nodes = len(kind.nodes) if filling else min(len(kind.nodes), needed)
+            for configuration, count in rounding(shares, nodes).items():
+                counts[number, configuration] += count
+    return Nodes.of(counts)
+
+
+class _Judge:
+    """Scores choices, and remembers the scores."""
+
+    def __init__(self, seen: Survey, plan: Blueprint, aims: Aims) -> None:
+        self._seen, self._plan, self._aims = seen, plan, aims
+        self._known: dict[Nodes, Prediction] = {}
+
+    def score(self, nodes: Nodes) -> float:
+        """Less is better."""
+        return self._prediction(nodes).cost
+
+    def order(self, nodes: Nodes) -> list[PlacementType]:
+        """Useful types, the least used first; one that is lacking counts as used up."""
+        used = {kind: 1.0 for types in self._plan.types for kind in types}
+        for pool in self._prediction(nodes).pools:
+            used[pool.place.kind] = pool.utilisation
+        return sorted(used, key=lambda kind: (used[kind], kind))
+
+    def _prediction(self, nodes: Nodes) -> Prediction:
+        if nodes not in self._known:
+            self._known[nodes] = predict_supply(self._seen, self._supply(nodes), self._aims)
+        return self._known[nodes]
+
+    def _supply(self, nodes: Nodes) -> Supply:
+        found: dict[Place, Counter[int]] = {}
+        for number, configuration, count in nodes.counts:
+            for kind, devices in configuration:
+                place = Place(kind, self._plan.kinds[number].usable_bytes)
+                found.setdefault(place, Counter())[devices] += count
+        return found
