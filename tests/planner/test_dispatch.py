@@ -35,6 +35,7 @@ from tridentserve.planner.state import Journey, State
 E, D, C = STAGES
 PRIORITY: dict[str, Callable[[Journey], float]] = {
     "Fifo": lambda journey: journey.demand.arrived_s,
+    "ShortestRemaining": lambda journey: journey.demand.arrived_s,  # where nothing is known
     "EarliestDeadline": lambda journey: max(journey.demand.deadline_s, journey.demand.arrived_s),
 }
 

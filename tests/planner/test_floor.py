@@ -130,6 +130,18 @@ def test_a_batch_is_joined_by_the_same_work_on_the_same_devices_only() -> None:
     assert floor.choose(journey(state, 3), 1) is None
 
 
+def test_a_batch_is_of_one_stage_also_on_a_worker_that_hosts_several() -> None:
+    state = waiting(node("a", devices=1, slots=4), requests=2)
+    run(state, 0, 1)
+    state.apply(StageFinished(request=RequestId("r0"), stage=E, seconds=1.0))
+    floor = Floor(state)
+    place = floor.choose(journey(state, 0), 1)  # diffuse
+    assert place is not None
+    floor.take(place, journey(state, 0))
+
+    assert floor.choose(journey(state, 1), 1) is None  # encode, of the same work
+
+
 def test_the_next_stage_stays_with_its_input_unless_it_need_not() -> None:
     state = waiting(node("a"), node("b"))
     run(state, 0, 1, on="b")

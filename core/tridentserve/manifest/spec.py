@@ -70,6 +70,7 @@ class Dispatch(StrEnum):
     """Name of a dispatch planner."""
 
     FIFO = "Fifo"
+    SHORTEST_REMAINING = "ShortestRemaining"
     EARLIEST_DEADLINE = "EarliestDeadline"
 
 
@@ -119,7 +120,8 @@ class Planner(ApiObject):
     )
     dispatch: Dispatch = Field(
         default=Dispatch.EARLIEST_DEADLINE,
-        description="Which request goes next. Fifo: the oldest. EarliestDeadline: the most urgent.",
+        description="Which request goes next. Fifo: the oldest. ShortestRemaining: the one with"
+        " the least left to do, its waiting taken off. EarliestDeadline: the most urgent.",
     )
 
 

@@ -25,11 +25,11 @@ from tridentserve.domain.ids import DeviceId, PipelineName, WorkerId
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
 from tridentserve.planner.dispatch.fits import Fit, tightest
-from tridentserve.planner.dispatch.workers import share_memory, suits
+from tridentserve.planner.dispatch.workers import eligible, share_memory, suits
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey, State
 
-_Key = tuple[Shape, int, float]
+_Key = tuple[Stage, Shape, int, float]
 _Question = tuple[
     Stage, PipelineName | None, str | None, frozenset[WorkerId], tuple[Kind, ...] | None
 ]
@@ -76,6 +76,10 @@ class Floor:
             for places in self._batches.values()
             for place in places
         )
+
+    def taken(self) -> Iterable[Place]:
+        """Places that were taken in this decision, a batch once."""
+        return chain.from_iterable(self._batches.values())
 
     def vacancies(self, stage: Stage) -> Counter[int]:
         """Workers of a stage by how many vacant devices they have left, those with none too."""
@@ -190,29 +194,12 @@ class Floor:
         demand = journey.demand
         question = (journey.stage, demand.pipeline, journey.digest, journey.excluded, among)
         if question not in self._eligible:
-            self._eligible[question] = self._kinds_for(journey, among)
+            kinds = self._roster.kinds(journey.stage) if among is None else among
+            self._eligible[question] = eligible(self._roster, journey, kinds)
         kinds, excluded = self._eligible[question]
         return _Search(
             journey=journey, degree=degree, fit=fit, kinds=kinds, skipped=excluded | barred
         )
-
-    def _kinds_for(
-        self, journey: Journey, among: tuple[Kind, ...] | None
-    ) -> tuple[tuple[Kind, ...], frozenset[WorkerId]]:
-        """Kinds that may run it, and who of them must not: nobody, where there is no other."""
-        kinds = [
-            kind
-            for kind in (self._roster.kinds(journey.stage) if among is None else among)
-            if suits(kind, journey.demand, journey.digest)
-        ]
-        excluded = [kind for name in journey.excluded if (kind := self._roster.kind(name))]
-        others = [kind for kind in kinds if kind.size > excluded.count(kind)]
-        chosen = others or kinds
-        if journey.digest is None:
-            # A first segment binds the journey to a content: one that can finish it comes first.
-            complete = self._roster.complete
-            chosen = [kind for kind in chosen if (kind.pipeline, kind.digest) in complete] or chosen
-        return tuple(chosen), journey.excluded if others else frozenset()
 
     def _at(self, search: "_Search", name: WorkerId | None) -> Place | None:
         """The place on one worker, as far as it has room."""
@@ -367,4 +354,4 @@ class _Search:
 def _key(journey: Journey) -> _Key:
     """What must be equal to run in one call, beside the worker's own content."""
     demand = journey.demand
-    return (demand.shape, demand.steps, demand.guidance)
+    return (journey.stage, demand.shape, demand.steps, demand.guidance)

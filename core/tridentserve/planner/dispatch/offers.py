@@ -12,7 +12,7 @@ from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
 from tridentserve.domain.strategy import Strategy
 from tridentserve.planner.dispatch.options import Option, Options, at_degree
-from tridentserve.planner.dispatch.workers import suits
+from tridentserve.planner.dispatch.workers import eligible
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey, State
 
@@ -45,16 +45,19 @@ class Offers:
         Empty where no worker hosts the stage for it, or none has the memory.
         """
         kinds = state.roster.kinds(journey.stage)
-        demand = journey.demand
-        key = (kinds, journey.stage, demand.pipeline, journey.digest, demand.shape, demand.steps)
+        demand, excluded = journey.demand, journey.excluded
+        call = (journey.stage, demand.shape, demand.steps)
+        # Who must not be used changes with the size of kinds, which is not part of the key.
+        key = (kinds, demand.pipeline, journey.digest, call)
         if self._version != self.options.version or len(self._kept) > _KEPT:
             self._kept.clear()
             self._version = self.options.version
-        known = self._kept.get(key)
+        known = None if excluded else self._kept.get(key)
         if known is None:
-            suited = (kind for kind in kinds if suits(kind, demand, journey.digest))
-            known = self.among(suited, journey.stage, demand.shape, demand.steps)
-            self._kept[key] = known
+            fitting = (kind for kind in kinds if self.options.fits(kind, *call[:2]))
+            known = self.among(eligible(state.roster, journey, fitting)[0], *call)
+            if not excluded:
+                self._kept[key] = known
         return known
 
     def among(

@@ -1,0 +1,119 @@
+"""On how many devices a request's stage runs: rules that do not look at deadlines.
+
+A rule answers with offers, the one to try first in front: the first that has a place is taken, and
+a request for which none has one waits. What is unknown is offered at a kind's widest strategy only,
+so every rule takes that.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.planner.dispatch.floor import Floor
+from tridentserve.planner.dispatch.offers import Offer, Offers
+from tridentserve.planner.dispatch.options import EFFICIENT, Option, efficient
+from tridentserve.planner.roster import Kind
+from tridentserve.planner.state import Journey, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What a rule may look at during one decision."""
+
+    state: State
+    floor: Floor
+    offers: Offers
+
+
+class DegreeRule(Protocol):
+    """Which offers a request takes."""
+
+    def choices(self, journey: Journey, scene: Scene) -> tuple[Offer, ...]:
+        """Those that it takes, the best first; empty where it cannot run at all."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Widest:
+    """All that a worker allows: the most devices of each kind, and never fewer."""
+
+    def choices(self, journey: Journey, scene: Scene) -> tuple[Offer, ...]:
+        """Each kind at its largest degree, the larger first."""
+        seen: set[Kind] = set()
+        found = []
+        for offer in reversed(scene.offers.of(scene.state, journey)):
+            kinds = tuple(kind for kind in offer.kinds if kind not in seen)
+            seen.update(kinds)
+            if kinds:
+                found.append(replace(offer, kinds=kinds))
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """One degree for every request: the nearest below where it is not offered, else the least."""
+
+    degree: int
+
+    def choices(self, journey: Journey, scene: Scene) -> tuple[Offer, ...]:
+        """That one."""
+        offers = scene.offers.of(scene.state, journey)
+        below = [offer for offer in offers if offer.degree <= self.degree]
+        return tuple(below[-1:]) or offers[:1]
+
+
+@dataclass(frozen=True, slots=True)
+class KStar:
+    """k*: the largest degree that is still efficient (paper section 1.5), waited for if need be."""
+
+    threshold: float = EFFICIENT
+
+    def choices(self, journey: Journey, scene: Scene) -> tuple[Offer, ...]:
+        """That one."""
+        return _efficient(scene.offers.of(scene.state, journey), self.threshold)[:1]
+
+
+@dataclass(frozen=True, slots=True)
+class LargestEfficientThatFits:
+    """As many devices as are vacant and still efficient: nobody waits for more (section 5.3)."""
+
+    threshold: float = EFFICIENT
+
+    def choices(self, journey: Journey, scene: Scene) -> tuple[Offer, ...]:
+        """The efficient ones, the largest first."""
+        return _efficient(scene.offers.of(scene.state, journey), self.threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class WholePipeline:
+    """The degree of diffuse for all three stages, on workers that host them all (section 2.5).
+
+    Encode and decode hold as many devices as diffuse though they gain nothing by it, and a request
+    that does not fit in memory in any of its stages never starts: that is what these baselines do.
+    """
+
+    rule: DegreeRule
+
+    def choices(self, journey: Journey, scene: Scene) -> tuple[Offer, ...]:
+        """What the rule says of diffuse."""
+        wanted = self.rule.choices(replace(journey, stage=Stage.DIFFUSE), scene)
+        options = scene.offers.options
+        shape, found = journey.demand.shape, []
+        for offer in wanted:
+            kinds = tuple(
+                kind
+                for kind in offer.kinds
+                if kind.capable.issuperset(STAGES)
+                and all(options.fits(kind, stage, shape) for stage in STAGES)
+            )
+            if kinds:
+                found.append(replace(offer, kinds=kinds))
+        return tuple(found)
+
+
+def _efficient(offers: tuple[Offer, ...], threshold: float) -> tuple[Offer, ...]:
+    """Efficient offers, the largest first; those of unknown cost last."""
+    options = tuple(offer.option for offer in offers if offer.option is not None)
+    chosen: set[Option] = set(efficient(options, threshold))
+    known = [offer for offer in reversed(offers) if offer.option in chosen]
+    return (*known, *(offer for offer in reversed(offers) if offer.option is None))

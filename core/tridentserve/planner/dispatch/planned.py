@@ -1,0 +1,96 @@
+"""The degrees and pools that the placement plan advises, class by class (`PlacementPlan.flows`).
+
+For placements that tell classes apart: buckets by degree (paper section 2.5, B2 and B5) and
+partitions by class. A class that the plan does not name, or whose pools are not there, goes by
+another rule, so that a plan that is late or wrong delays nobody for ever.
+"""
+
+from dataclasses import dataclass
+
+from tridentserve.domain.dispatch import Segment
+from tridentserve.domain.plans import Flow, PoolShape
+from tridentserve.domain.shapes import Shape
+from tridentserve.domain.stages import Stage
+from tridentserve.planner.dispatch.degrees import DegreeRule, Scene
+from tridentserve.planner.dispatch.offers import Offer
+from tridentserve.planner.dispatch.options import Option, at_degree
+from tridentserve.planner.roster import Kind
+from tridentserve.planner.state import Journey, State
+
+
+@dataclass(frozen=True, slots=True)
+class AsPlanned:
+    """Pool and degree of a class as planned, the pool with the largest share first."""
+
+    otherwise: DegreeRule
+
+    def choices(self, journey: Journey, scene: Scene) -> tuple[Offer, ...]:
+        """One offer for every flow of its class and stage; none beyond a flow's bound."""
+        planned = False
+        found = []
+        for flow in _flows(journey, scene):
+            kinds = tuple(
+                kind
+                for offer in scene.offers.of(scene.state, journey)
+                if offer.degree == flow.strategy.degree
+                for kind in offer.kinds
+                if is_of(kind, flow.pool)
+            )
+            if not kinds:
+                continue
+            planned = True
+            degree = flow.strategy.degree
+            if flow.devices is None or _used(journey, kinds, scene) + degree <= flow.devices:
+                option = _option(journey, kinds, degree, scene)
+                found.append(Offer(degree=degree, kinds=kinds, option=option))
+        return tuple(found) if planned else self.otherwise.choices(journey, scene)
+
+
+def is_of(kind: Kind, pool: PoolShape) -> bool:
+    """Whether the workers of a kind are those of a pool."""
+    return (
+        tuple(sorted(kind.capable)) == pool.stages
+        and kind.devices == pool.devices
+        and kind.fraction_percent == pool.fraction_percent
+    )
+
+
+def _flows(journey: Journey, scene: Scene) -> list[Flow]:
+    plan, demand = scene.state.plan, journey.demand
+    if plan is None:
+        return []
+    flows = (
+        flow
+        for flow in plan.flows
+        if (flow.shape, flow.steps, flow.stage) == (demand.shape, demand.steps, journey.stage)
+    )
+    return sorted(flows, key=lambda flow: -flow.share)
+
+
+def _option(journey: Journey, kinds: tuple[Kind, ...], degree: int, scene: Scene) -> Option | None:
+    demand = journey.demand
+    options = scene.offers.options.over(kinds, journey.stage, demand.shape, demand.steps)
+    return at_degree(options, degree)
+
+
+def _used(journey: Journey, kinds: tuple[Kind, ...], scene: Scene) -> int:
+    """Devices on which the class runs the stage on these kinds now, or is about to."""
+    state, work = scene.state, (journey.stage, journey.demand.shape, journey.demand.steps)
+    used = {
+        device
+        for kind in kinds
+        for room in kind.rooms
+        for name in room
+        for segment in state.running(name)
+        if _work(segment, state) == work
+        for device in segment.devices
+    }
+    for place in scene.floor.taken():
+        if place.kind in kinds and place.key is not None and place.key[:3] == work:
+            used.update(place.devices)
+    return len(used)
+
+
+def _work(segment: Segment, state: State) -> tuple[Stage, Shape, int]:
+    demand = state.journeys[segment.requests[0].request].demand
+    return (segment.stage, demand.shape, demand.steps)
