@@ -15,7 +15,10 @@ from diffusers import DiffusionPipeline
 def main(model: str, jobs: str, out: str) -> None:
     """Draw every job."""
     torch.set_num_threads(1)
-    pipeline = DiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32)
+    index = json.loads(Path(model, "model_index.json").read_text())
+    # What a model has none of must be said once more, or it is missed.
+    absent = {name: None for name, value in index.items() if value == [None, None]}
+    pipeline = DiffusionPipeline.from_pretrained(model, **absent, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     for number, job in enumerate(json.loads(jobs)):
         (picture,) = pipeline(
