@@ -1,0 +1,115 @@
+"""What a request that waits still has to do, by degree of the stage it waits for.
+
+Deadlines are about requests, degrees about stages: whether a degree is on time depends on the
+stages after it as well (the published objective leaves them out, and so believes that wide classes
+are on time which are not; paper section 5.3). So an outlook adds, to every degree that the fleet
+offers now, the fastest that the fleet offers for what comes then, and the hand-offs between.
+
+Uncertainty is added as that of independent errors: margins (q90 - mean) in quadrature. Waiting for
+a worker of a later stage is not in it. Where any stage is unknown the whole outlook is: it then
+takes no time at all, and only the deadline itself says who is first.
+"""
+
+from dataclasses import dataclass, replace
+from math import hypot
+
+from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.planner.cost import CostModel
+from tridentserve.planner.dispatch.offers import Offer, Offers
+from tridentserve.planner.dispatch.options import Option
+from tridentserve.planner.dispatch.queues import ClassKey
+from tridentserve.planner.roster import Kind
+from tridentserve.planner.state import Journey, State
+
+_KEPT = 8192
+"""Outlooks beyond which all are forgotten: callers choose the shapes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """The way to the end of a request of one class."""
+
+    offers: tuple[Offer, ...]
+    """Degrees of the stage that it waits for, ascending."""
+    rest_s: float = 0.0
+    """Mean seconds of what comes after that stage, at its fastest."""
+    rest_margin_s: float = 0.0
+    """How much longer that is at its 90 % quantile."""
+    is_known: bool = False
+    """False where the time of some stage is unknown; all seconds are 0 then."""
+
+    def total_s(self, option: Option | None) -> float:
+        """Seconds until the request is done, at the 90 % quantile, if it starts at this degree."""
+        if option is None or not self.is_known:
+            return 0.0
+        margin_s = hypot(option.q90_s - option.mean_s, self.rest_margin_s)
+        return option.mean_s + self.rest_s + margin_s
+
+    @property
+    def fastest_s(self) -> float:
+        """Seconds until it is done by its fastest degree, at the 90 % quantile."""
+        return min((self.total_s(offer.option) for offer in self.offers), default=0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """An outlook, with what it was made of."""
+
+    outlook: Outlook
+    fastest_s: float
+    kinds: tuple[tuple[Kind, ...], ...]
+
+
+class Outlooks:
+    """Outlooks by class; kept until fleet or costs change."""
+
+    def __init__(self, cost: CostModel, offers: Offers, store: str) -> None:
+        """Nothing is known yet.
+
+        Args:
+            cost: says what hand-offs take.
+            offers: what the fleet can do.
+            store: that hand-offs are assumed to go through.
+        """
+        self._cost, self._offers, self._store = cost, offers, store
+        self._version = offers.options.version
+        self._kept: dict[ClassKey, _Kept] = {}
+
+    def of(self, state: State, key: ClassKey, journey: Journey) -> tuple[Outlook, float]:
+        """The outlook of a class, of which `journey` is a member, and its `fastest_s`."""
+        kinds = tuple(state.roster.kinds(stage) for stage in STAGES)
+        if self._version != self._offers.options.version or len(self._kept) > _KEPT:
+            self._kept.clear()
+            self._version = self._offers.options.version
+        known = self._kept.get(key)
+        if known is not None and not key.excluded and known.kinds == kinds:
+            return known.outlook, known.fastest_s
+        outlook = self._look(state, journey)
+        kept = _Kept(outlook=outlook, fastest_s=outlook.fastest_s, kinds=kinds)
+        self._kept[key] = kept
+        return outlook, kept.fastest_s
+
+    def _look(self, state: State, journey: Journey) -> Outlook:
+        offers = self._offers.of(state, journey)
+        if not offers or any(offer.option is None for offer in offers):
+            return Outlook(offers=offers)
+        rest_s, margin_s, stage = 0.0, 0.0, journey.stage
+        while (following := stage.next) is not None:
+            fastest = self._fastest(state, journey, following)
+            if fastest is None:
+                return Outlook(offers=offers)
+            rest_s += fastest.mean_s + self._handoff_s(journey, stage)
+            margin_s = hypot(margin_s, fastest.q90_s - fastest.mean_s)
+            stage = following
+        return Outlook(offers=offers, rest_s=rest_s, rest_margin_s=margin_s, is_known=True)
+
+    def _fastest(self, state: State, journey: Journey, stage: Stage) -> Option | None:
+        """A later stage at its fastest; None where nobody hosts it, or its time is unknown."""
+        later = replace(journey, stage=stage, excluded=frozenset())
+        options = [offer.option for offer in self._offers.of(state, later)]
+        known = [option for option in options if option is not None]
+        return min(known, key=lambda one: one.q90_s) if len(known) == len(options) > 0 else None
+
+    def _handoff_s(self, journey: Journey, stage: Stage) -> float:
+        nbytes = self._cost.profile.handoff_bytes(stage, journey.demand.shape)
+        return self._cost.handoff_s(self._store, nbytes) if nbytes else 0.0

@@ -1,0 +1,60 @@
+"""Mechanism 1: a device has a price, and a request takes the degree that is worth it.
+
+    cost(k) = seconds(k) x (1 + price x k)        price = beta x requests in the system / devices
+
+More devices make a request faster and take them from others for longer, as efficiency falls with
+the degree. What a device-second costs the others grows with how many they are: on an idle cluster
+the fastest degree is the cheapest, on a full one the most efficient. Among the degrees that are on
+time the cheapest wins; so the price is raised to the deadline, never the other way round (paper
+section 5.7). A request waits for its degree, it does not take a smaller one for being free now: it
+would hold that one for long, and the large shapes make the tail.
+
+Without pricing the degree is the largest efficient one (paper section 1.5).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tridentserve.planner.dispatch.offers import Offer
+from tridentserve.planner.dispatch.options import EFFICIENT, Option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pricing:
+    """How dear devices are."""
+
+    beta: float = 6.0
+    """Price of a device where there are as many requests as devices."""
+    tolerance: float = 0.0
+    """Degrees that cost at most this share more than the cheapest are as good, if they fit."""
+
+    def price(self, requests: int, devices: int) -> float:
+        """The price of one device, in seconds of the request for a second of the device."""
+        return self.beta * requests / max(1, devices)
+
+
+def worth(offers: Sequence[Offer], pricing: Pricing | None, price: float) -> tuple[Offer, ...]:
+    """The degrees that are worth it, the cheapest first.
+
+    Args:
+        offers: those of known cost that may be chosen.
+        pricing: how; None for the largest efficient degree, and only that.
+        price: of one device; see `Pricing.price`.
+    """
+    if not offers:
+        return ()
+    if pricing is None:
+        efficient = [one for one in offers if _option(one).efficiency >= EFFICIENT]
+        return (max(efficient, key=lambda one: one.degree) if efficient else offers[0],)
+    costs = sorted((_cost(_option(one), price), one.degree, one) for one in offers)
+    limit = costs[0][0] * (1 + pricing.tolerance)
+    return tuple(offer for cost, _, offer in costs if cost <= limit)
+
+
+def _cost(option: Option, price: float) -> float:
+    return option.mean_s * (1 + price * option.degree)
+
+
+def _option(offer: Offer) -> Option:
+    assert offer.option is not None, "the caller leaves unknown costs out"
+    return offer.option

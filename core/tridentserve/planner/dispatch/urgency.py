@@ -1,0 +1,123 @@
+"""Who goes first among those with deadlines, and what becomes of those that are late.
+
+Four tiers, the first first:
+
+| tier | who | order |
+| --- | --- | --- |
+| aged | late by more than `patience` times the seconds that it still needs | deadline |
+| encode | on time, waits for encode: tenths of a second, and until then it cannot be planned for | latest start |
+| on time | can be on time by its fastest degree | latest start: deadline less its fastest seconds |
+| late | cannot be on time any more | the least to do first, then deadline |
+
+So late work displaces nothing that is on time until it has aged, and nothing starves: members of a
+class stand in the order of their deadlines, and an aged request goes before all but those aged
+before it. Deadlines count at least the arrival, so nobody can ask to be always first, and at most
+`HORIZON_S` after it, so nobody waits for ever by asking for little.
+
+Who is late is a prefix of its class, found by bisection; nothing is kept from one decision to the
+next.
+"""  # noqa: E501 - a table
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from tridentserve.domain.ids import RequestId
+from tridentserve.domain.stages import Stage
+from tridentserve.planner.dispatch.outlook import Outlook
+from tridentserve.planner.dispatch.queues import Priority, Queue
+from tridentserve.planner.state import Journey
+
+HORIZON_S = 4 * 3600.0
+"""Deadlines further than this after the arrival count as this."""
+PATIENCE = 4.0
+
+
+class Tier(IntEnum):
+    """Groups of requests, the first first."""
+
+    AGED = 0
+    ENCODE = 1
+    ON_TIME = 2
+    LATE = 3
+
+
+Rank = tuple[int, float, float, RequestId]
+"""The least goes first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Members of one class in one tier, and how far they were gone through."""
+
+    queue: Queue
+    outlook: Outlook
+    fastest_s: float
+    tier: Tier
+    position: int
+    end: int
+    """First position that is of another tier."""
+
+    @property
+    def stage(self) -> Stage:
+        """What it waits for."""
+        return self.queue.key.stage
+
+    @property
+    def request(self) -> RequestId:
+        """Whose turn it is."""
+        return self.queue.tickets[self.position][1]
+
+    @property
+    def due_s(self) -> float:
+        """Its deadline, as far as it counts."""
+        return self.queue.tickets[self.position][0][0]
+
+    @property
+    def rank(self) -> Rank:
+        """Its place among all that wait."""
+        due_s = self.due_s
+        match self.tier:
+            case Tier.AGED:
+                order = due_s
+            case Tier.LATE:
+                order = self.fastest_s
+            case _:
+                order = due_s - self.fastest_s
+        return (self.tier, order, due_s, self.request)
+
+
+def within(journey: Journey) -> Priority:
+    """Place among requests of the same class: by deadline, then by arrival."""
+    demand = journey.demand
+    due_s = max(demand.arrived_s, min(demand.deadline_s, demand.arrived_s + HORIZON_S))
+    return (due_s, demand.arrived_s)
+
+
+def turns(
+    queue: Queue, outlook: Outlook, fastest_s: float, now: float, patience: float = PATIENCE
+) -> Iterator[Turn]:
+    """The first members of a class in every tier.
+
+    Where the outlook is unknown nobody is late: all stand in the order of their deadlines.
+    """
+    tickets = queue.tickets
+    aged = late = 0
+    if outlook.is_known:
+        late = bisect_left(tickets, ((now + fastest_s,),))
+        aged = bisect_left(tickets, ((now - patience * fastest_s,),), 0, late)
+    on_time = Tier.ON_TIME
+    if outlook.is_known and queue.key.stage is Stage.ENCODE:
+        on_time = Tier.ENCODE
+    parts = ((Tier.AGED, 0, aged), (Tier.LATE, aged, late), (on_time, late, len(tickets)))
+    for tier, start, end in parts:
+        if start < end:
+            yield Turn(
+                queue=queue,
+                outlook=outlook,
+                fastest_s=fastest_s,
+                tier=tier,
+                position=start,
+                end=end,
+            )
