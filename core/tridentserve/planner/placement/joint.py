@@ -113,9 +113,9 @@ def best(
     projection = project(layouts(chosen, plan.kinds, previous), seen.capacity, (Sharing.EXCLUSIVE,))
     ours = PlacementPlan(pools=projection.pools, reasons=(), mode=projection.mode)
     theirs = arrange(seen)
+    scored = [(predict_on(seen, one, settings.aims), one) for one in (ours, theirs)]
     prediction, winner = min(
-        ((predict_on(seen, one, settings.aims), one) for one in (ours, theirs)),
-        key=lambda one: one[0].score,
+        scored, key=lambda one: (one[0].score[0], _cost(one[1], settings), one[0].score[1])
     )
     reasons = (*winner.reasons, *_figures(chosen if winner is ours else None, prediction))
     return (
@@ -150,8 +150,7 @@ def _kept(
         )
     before = predict_on(seen, previous, settings.aims)
     saved = before.unserved - after.unserved + before.waiting - after.waiting
-    if settings.release_spare:
-        saved += _devices(previous) - _devices(plan)
+    saved += _cost(previous, settings) - _cost(plan, settings)
     cost = lost_device_s(changes)
     if saved * settings.horizon_s > cost:
         return None
@@ -162,7 +161,10 @@ def _kept(
     return Reason(code="DoesNotPay", message=message)
 
 
-def _devices(plan: PlacementPlan) -> int:
+def _cost(plan: PlacementPlan, settings: JointSettings) -> int:
+    """Devices that a plan takes, where those that it leaves are worth anything."""
+    if not settings.release_spare:
+        return 0
     return sum(pool.workers * pool.shape.devices for pool in plan.pools)
 
 

@@ -1,9 +1,11 @@
 """The paper's Dynamic Orchestrator: `replicas.arrange`, asked again when stages go out of balance.
 
-The published trigger (section 1.8): the fastest type serves 1.5 times the rate of the slowest.
-On noisy rates it oscillates (section 5.6), so three things of ours come before a change: the mix is
-smoothed, a placement stays for a minimum time, and the change has to pay: what it serves more
-within a horizon against what its devices do not serve while they change.
+The published trigger (section 1.8): the fastest stage serves 1.5 times the rate of the slowest.
+Rates are taken here relative to those of the balanced placement, type by type: a type that cannot
+be had in less than one device is not fast, it is as balanced as it gets. On noisy rates the trigger
+oscillates (section 5.6), so three things of ours come before a change: the mix is smoothed, a
+placement stays for a minimum time, and the change has to pay: what it serves more within a horizon
+against what its devices do not serve while they change.
 
 | looked at | answer |
 | --- | --- |
@@ -89,22 +91,31 @@ def _kept(
     if previous.id == wanted.id and previous.pools == wanted.pools:
         return Reason(code="Unchanged", message="the mix asks for what there is")
     tenants = [one for one in (tenant_of(seen, traffic) for traffic in seen.traffic) if one]
-    if not tenants or not seen.holds(previous):
+    if not seen.holds(previous):
         return None
-    needs = needs_of(tenants)
-    devices = _devices(previous)
-    rates = needs.headroom(devices)
-    idle = sorted(kind for kind in devices if kind not in rates)
-    slowest, fastest = min(rates.values()), float("inf") if idle else max(rates.values())
-    if slowest > 0 and fastest < settings.trigger * slowest:
-        message = f"fastest type {fastest:.3g} requests/s, slowest {slowest:.3g}: balanced"
+    if not tenants or not wanted.pools:
+        return Reason(code="NoBetter", message="no placement holds the mix")
+    rates = _relative_rates(_devices(previous), _devices(wanted))
+    slowest, fastest = min(rates.values()), max(rates.values())
+    if fastest < settings.trigger * slowest:
+        message = f"types serve {slowest:.2f} to {fastest:.2f} of their balanced rates"
         return Reason(code="Balanced", message=message)
     if memory.changed_s is not None and inputs.now - memory.changed_s < settings.dwell_s:
         message = (
             f"changed {inputs.now - memory.changed_s:.0f} s ago, dwells {settings.dwell_s:.0f} s"
         )
         return Reason(code="Dwell", message=message)
-    return _does_not_pay(inputs, previous, wanted, needs, settings)
+    return _does_not_pay(inputs, previous, wanted, needs_of(tenants), settings)
+
+
+def _relative_rates(
+    there: dict[PlacementType, int], wanted: dict[PlacementType, int]
+) -> dict[PlacementType, float]:
+    """Rate of every type over its rate in the balanced placement; infinite where it is idle."""
+    return {
+        kind: there.get(kind, 0) / wanted[kind] if wanted.get(kind) else float("inf")
+        for kind in sorted({*there, *wanted})
+    }
 
 
 def _does_not_pay(

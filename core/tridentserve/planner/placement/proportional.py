@@ -25,6 +25,11 @@ measurement from the profile; a stage of which nothing is known gets `replicas.m
 fraction, from which it is measured. Where it has workers by a previous plan, it keeps these: an
 operator that restarted, or whose Prometheus does not reach the workers, knows no seconds either.
 
+A worker of several devices runs several requests at once, so the seconds of one request say little
+about how many it can take. Where classes and their costs are known, seconds(100 %) is then the
+share of the whole worker that a request of the mix takes: device-seconds at the largest efficient
+degree that the worker has, over its devices.
+
 Worked example: 2.4 requests/s, 0.31 s a request at 50 %, measured nowhere else, target 70 %,
 deadline 1,000 %: at 100 % it would take 0.155 s, so its share is 1.55 s. At 25 %: 0.62 s, three
 workers, but 0.62 / 0.3 = 2.07 s is too slow. At 50 %: two workers, 0.31 / 0.3 = 1.03 s.
@@ -48,6 +53,7 @@ from tridentserve.domain.plans import PlacementPlan, PoolPlan, Reason
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.stages import Stage
 from tridentserve.planner.placement.budget import cut_to_budget, shape_of
+from tridentserve.planner.placement.survey import efficient, survey
 from tridentserve.planner.protocols import PlacementInputs
 
 _ROUNDING = 1e-9
@@ -170,7 +176,7 @@ class Proportional:
 def _choose(stage: StageSpec, inputs: PlacementInputs) -> Choice:
     """One stage's choice, from what is known of it."""
     most = {one: _most(stage, one, inputs) for one in stage.fractions_percent}
-    seconds = _seconds(stage, inputs.load, inputs.profile)
+    seconds = _worker_seconds(stage, inputs) or _seconds(stage, inputs.load, inputs.profile)
     arrivals = inputs.load.arrivals_per_s
     if arrivals is None or not seconds:
         unknown = "the arrival rate" if arrivals is None else f"seconds of {stage.stage}"
@@ -230,6 +236,22 @@ def _most(stage: StageSpec, fraction_percent: int, inputs: PlacementInputs) -> i
         if one.label == label and one.until_s > inputs.now
     ]
     return max(0, min([stage.max_replicas, *refused]))
+
+
+def _worker_seconds(stage: StageSpec, inputs: PlacementInputs) -> dict[int, float]:
+    """Seconds of a whole worker of several devices by request; empty where nobody knows."""
+    seen = survey(inputs) if stage.devices_per_worker > 1 else None
+    if seen is None:
+        return {}
+    total = sum(one.rate.arrivals_per_s for one in seen.traffic)
+    work_s = 0.0
+    for traffic in seen.traffic:
+        ways = [w for w in traffic.of(stage.stage) if w.degree <= stage.devices_per_worker]
+        best = efficient(ways)
+        if best is None:
+            return {}
+        work_s += best.work_s * traffic.rate.arrivals_per_s / total
+    return {100: work_s / stage.devices_per_worker}
 
 
 def _seconds(stage: StageSpec, load: Load, profile: Profile | None) -> dict[int, float]:
