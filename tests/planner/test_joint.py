@@ -48,7 +48,7 @@ def judged(plan: PlacementPlan, asked: PlacementInputs) -> Prediction:
     return found
 
 
-# --- waiting ------------------------------------------------------------------------------------
+# --- waiting --------------------------------------------------------------------------------------
 
 
 def test_one_server_is_the_formula_of_m_m_1() -> None:
@@ -75,7 +75,7 @@ def test_the_admissible_utilisation_is_the_edge(servers: int, probability: float
     assert admissible_utilisation(servers + 1, probability) >= edge
 
 
-# --- the judge ----------------------------------------------------------------------------------
+# --- the judge ------------------------------------------------------------------------------------
 
 
 def test_groups_that_a_worker_cannot_form_serve_nobody_who_needs_them() -> None:
@@ -178,7 +178,7 @@ def test_repair_moves_devices_until_no_move_helps_and_looks_no_more_often_than_a
     assert len(asked) < 20
 
 
-# --- the placement ------------------------------------------------------------------------------
+# --- the placement --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["sd3", "cogvideox"])

@@ -124,7 +124,7 @@ def test_devices_follow_the_share_of_requests_and_the_rates_of_the_parts() -> No
     assert devices(plan) == {"EDC": 102, "DC": 25, "E": 1}
 
 
-# --- when it changes ----------------------------------------------------------------------------
+# --- when it changes ------------------------------------------------------------------------------
 
 
 LIGHT = mix("flux", 1.5, (1, 1, 1, 1, 0.25))
@@ -217,7 +217,7 @@ def test_looking_twice_at_a_moment_counts_once() -> None:
     )
 
 
-# --- what a change costs ------------------------------------------------------------------------
+# --- what a change costs --------------------------------------------------------------------------
 
 
 def test_a_pod_costs_its_start_and_all_weights_and_a_residency_only_what_is_lacking() -> None:

@@ -13,6 +13,7 @@ from tridentserve.planner.dispatch.deadline_aware import DeadlineAware
 from tridentserve.planner.dispatch.earliest_deadline import EarliestDeadline
 from tridentserve.planner.dispatch.fifo import Fifo
 from tridentserve.planner.dispatch.shortest_remaining import ShortestRemaining
+from tridentserve.planner.placement.projected import PROJECTED
 from tridentserve.planner.placement.proportional import Proportional
 from tridentserve.planner.placement.static import Static
 from tridentserve.planner.protocols import DispatchPlanner, PlacementPlanner
@@ -33,6 +34,9 @@ _POLICIES: Mapping[str, Callable[[CostModel], DispatchPlanner]] = MappingProxyTy
 PLACEMENT_NAMES: tuple[str, ...] = tuple(_PLACEMENT)
 """Values of `spec.planner.placement`."""
 
+PLACEMENT_POLICIES: tuple[str, ...] = (*_PLACEMENT, *PROJECTED)
+"""Every placement planner there is, for the simulator; `PLACEMENT_NAMES` among them."""
+
 DISPATCH_NAMES: tuple[str, ...] = tuple(_DISPATCH)
 """Values of `spec.planner.dispatch`."""
 
@@ -47,10 +51,10 @@ def placement_planner(name: str) -> PlacementPlanner:
         ValueError: there is none.
     """
     try:
-        return _PLACEMENT[name]()
+        return {**_PLACEMENT, **PROJECTED}[name]()
     except KeyError:
         raise ValueError(
-            f"no placement planner {name!r}; there are {', '.join(PLACEMENT_NAMES)}"
+            f"no placement planner {name!r}; there are {', '.join(PLACEMENT_POLICIES)}"
         ) from None
 
 
