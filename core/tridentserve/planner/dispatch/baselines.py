@@ -10,6 +10,8 @@
 | `B5` | buckets by degree, FIFO in each, stage by stage | pools of one stage and flows |
 | `B6` | k* of each stage, shortest remaining first | any |
 | `Fifo/k` | one degree for diffuse, FIFO, stage by stage | any |
+| `Ilp` | the published program, corrected | any |
+| `Ilp/Published` | the same, late reward and estimate as in the published code | any |
 | `EarliestDeadline/KStar` | k* of each stage, with a reservation | any |
 | `EarliestDeadline/Largest` | the largest efficient degree that fits | any |
 
@@ -32,6 +34,7 @@ from tridentserve.planner.dispatch.degrees import (
 )
 from tridentserve.planner.dispatch.earliest_deadline import EarliestDeadline
 from tridentserve.planner.dispatch.fifo import Fifo
+from tridentserve.planner.dispatch.ilp import PUBLISHED, Ilp
 from tridentserve.planner.dispatch.offers import Offers
 from tridentserve.planner.dispatch.options import Options
 from tridentserve.planner.dispatch.ordered import Ordered, Rules
@@ -76,6 +79,8 @@ BASELINES: Mapping[str, Build] = MappingProxyType(
         "B5": _fifo(AsPlanned(KStar())),
         "B6": _shortest,
         **{f"Fifo/{k}": _fifo(Fixed(k)) for k in DEGREES},
+        "Ilp": Ilp,
+        "Ilp/Published": lambda cost: Ilp(cost, PUBLISHED),
         "EarliestDeadline/KStar": _deadline(KStar()),
         "EarliestDeadline/Largest": _deadline(LargestEfficientThatFits()),
     }

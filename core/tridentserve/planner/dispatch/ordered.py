@@ -11,12 +11,12 @@ logarithm for each request that starts; nothing where no worker is free.
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tridentserve.domain.dispatch import Action, Event
 from tridentserve.domain.ids import RequestId
-from tridentserve.domain.stages import STAGES
+from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.dispatch.backfill import HeadOfLine, Passing, Reservations, Turn
 from tridentserve.planner.dispatch.degrees import DegreeRule, Scene, Widest
 from tridentserve.planner.dispatch.fits import Fit, tightest
@@ -72,9 +72,14 @@ class Ordered:
         return actions
 
     def _starts(self, state: State, floor: Floor, now: float) -> Iterator[Action]:
+        yield from self._in_order(state, floor, now, STAGES)
+
+    def _in_order(
+        self, state: State, floor: Floor, now: float, stages: Sequence[Stage]
+    ) -> Iterator[Action]:
         line = [
             self._entry(state, queue, 0)
-            for stage in STAGES
+            for stage in stages
             if state.queue_length(stage) and floor.open(stage)
             for queue in self._queues.of(stage)
         ]
