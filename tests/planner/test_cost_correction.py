@@ -180,7 +180,7 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(calls=CALLS)
 def test_an_answer_changes_only_with_the_version(calls: list[tuple[Stage, Shape, float]]) -> None:
     cost = CostModel(PROFILE)
@@ -192,7 +192,7 @@ def test_an_answer_changes_only_with_the_version(calls: list[tuple[Stage, Shape,
             assert [mean(cost, *one) for one in asked] == before
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(calls=CALLS)
 def test_answers_lie_within_what_was_measured_of_them_and_the_profile(
     calls: list[tuple[Stage, Shape, float]],
