@@ -72,9 +72,8 @@ class Floor:
     def open(self, stage: Stage) -> bool:
         """Whether any worker of a stage can take anything more."""
         return any(kind.slots and self._largest(kind) for kind in self._roster.kinds(stage)) or any(
-            place.seats and stage in place.kind.capable
-            for places in self._batches.values()
-            for place in places
+            place.seats and place.key is not None and place.key[0] is stage
+            for place in self.taken()
         )
 
     def taken(self) -> Iterable[Place]:
