@@ -135,6 +135,10 @@ class State:
         """Segments that yielded: they keep their state on their worker, and hold no device."""
         return MappingProxyType(self._parked)
 
+    def pending(self, segment: SegmentId) -> Resize | Yield | None:
+        """What is to happen to a running segment at its next boundary."""
+        return self._pending.get(segment)
+
     def free_slots(self, worker: WorkerId) -> int:
         """How many more requests a worker takes; 0 for one that drains or is gone."""
         known = self._roster.workers.get(worker)

@@ -20,7 +20,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tridentserve.domain.dispatch import Action, Event
+from tridentserve.domain.dispatch import Action, Event, Segment
 from tridentserve.domain.stages import STAGES
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.degrees import Scene
@@ -29,7 +29,8 @@ from tridentserve.planner.dispatch.floor import Floor
 from tridentserve.planner.dispatch.offers import Offer, Offers
 from tridentserve.planner.dispatch.options import Options
 from tridentserve.planner.dispatch.outlook import Outlooks
-from tridentserve.planner.dispatch.queues import Queues
+from tridentserve.planner.dispatch.queues import Queues, class_of
+from tridentserve.planner.dispatch.redecision import Redecisions
 from tridentserve.planner.dispatch.reservation import Drains
 from tridentserve.planner.dispatch.resuming import resumed
 from tridentserve.planner.dispatch.running import Running
@@ -65,32 +66,31 @@ class DeadlineAware:
         """Start what is worth starting; each `Reserve` before its `Start`."""
         self._running.see(event, now)
         self._queues.follow(state, event)
-        if not self._queues and not state.parked:
+        if not self._queues and not state.parked and self._settings.redecision is None:
             return []
-        floor = Floor(state)
-        actions: list[Action] = [*resumed(state, floor, "DeadlineAware")]
-        actions += self._starts(state, floor, now)
+        scene = Scene(state=state, floor=Floor(state), offers=self._offers)
+        desk = Desk(self._settings, scene, self._drains(scene, now), len(self._queues), now)
+        actions: list[Action] = [*resumed(state, scene.floor, "DeadlineAware")]
+        actions += self._starts(scene, desk, now)
+        actions += self._changes(scene, desk, now)
         self._queues.expect(actions)
         self._running.note(actions, now)
         return actions
 
-    def _starts(self, state: State, floor: Floor, now: float) -> Iterator[Action]:
+    def _drains(self, scene: Scene, now: float) -> Drains | None:
+        if self._settings.reservation is None:
+            return None
+        return Drains(self._settings.reservation, scene.state, scene.floor, self._running, now)
+
+    def _starts(self, scene: Scene, desk: Desk, now: float) -> Iterator[Action]:
+        state, floor = scene.state, scene.floor
         line = self._line(state, floor, now)
-        if not line:
-            return
-        scene = Scene(state=state, floor=floor, offers=self._offers)
-        drains = None
-        if self._settings.reservation is not None:
-            drains = Drains(self._settings.reservation, state, floor, self._running, now)
-        desk = Desk(self._settings, scene, drains, now)
-        waiting = len(self._queues)
         while line:
             _, tried, turn = heapq.heappop(line)
             journey = state.journeys[turn.request]
-            found = desk.place(journey, turn, is_last=waiting == 1)
+            found = desk.place(journey, turn)
             tried = tried + 1 if found is None else 0
             if found is not None:
-                waiting -= 1
                 place, offer = found
                 strategy = self._offers.strategy(place.kind, journey, offer.degree)
                 yield from started(floor, journey, place, strategy, _reason(turn, offer))
@@ -100,6 +100,27 @@ class DeadlineAware:
             if tried < _DEPTH and turn.position + 1 < turn.end:
                 following = replace(turn, position=turn.position + 1)
                 heapq.heappush(line, (following.rank, tried, following))
+
+    def _changes(self, scene: Scene, desk: Desk, now: float) -> Iterator[Action]:
+        """What runs already goes on otherwise: more devices where nobody waits, else fewer."""
+        settings, state = self._settings.redecision, scene.state
+        if settings is None:
+            return
+        changes = Redecisions(
+            settings, state, scene.floor, self._offers.options, self._running, now
+        )
+        if desk.urgent is not None:
+            yield from changes.demotions(desk.urgent, lambda one: self._slack_s(state, one, now))
+        elif not desk.waiting:
+            yield from changes.growths()
+
+    def _slack_s(self, state: State, segment: Segment, now: float) -> float:
+        """Seconds that a running segment may still take and keep the deadline of its request."""
+        journey = state.journeys[segment.requests[0].request]
+        outlook, _ = self._outlooks.of(state, class_of(journey), journey)
+        if not outlook.is_known:
+            return 0.0
+        return within(journey)[0] - now - outlook.rest_s - outlook.rest_margin_s
 
     def _line(self, state: State, floor: Floor, now: float) -> list[_Entry]:
         """The first of every class and tier, as a heap."""

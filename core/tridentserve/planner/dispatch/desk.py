@@ -16,6 +16,7 @@ from tridentserve.planner.dispatch.fits import fewest_blocks_broken, tightest
 from tridentserve.planner.dispatch.floor import Place
 from tridentserve.planner.dispatch.offers import Offer
 from tridentserve.planner.dispatch.pricing import Pricing, worth
+from tridentserve.planner.dispatch.redecision import Redecision
 from tridentserve.planner.dispatch.reservation import Drains, Reservation
 from tridentserve.planner.dispatch.urgency import PATIENCE, Tier, Turn
 from tridentserve.planner.dispatch.water_filling import WaterFilling, raises
@@ -30,6 +31,8 @@ class Settings:
     reservation: Reservation | None = field(default_factory=Reservation)
     defragmentation: bool = True
     water_filling: WaterFilling | None = field(default_factory=WaterFilling)
+    redecision: Redecision | None = None
+    """Off by default: the router does not carry resizes out."""
     patience: float = PATIENCE
     """Times its remaining seconds that a request may be late before it goes before all others."""
     store: str = "redis"
@@ -39,29 +42,35 @@ class Settings:
 class Desk:
     """Degrees and places, within one decision."""
 
-    def __init__(self, settings: Settings, scene: Scene, drains: Drains | None, now: float) -> None:
+    def __init__(
+        self, settings: Settings, scene: Scene, drains: Drains | None, waiting: int, now: float
+    ) -> None:
         """Nothing is taken yet.
 
         Args:
             settings: which mechanisms are on.
             scene: what is there.
             drains: the nodes that are kept; None where none ever is.
+            waiting: how many requests wait, of any stage.
             now: Unix time.
         """
         self._settings, self._scene, self._drains, self._now = settings, scene, drains, now
         kinds = scene.state.roster.kinds(Stage.DIFFUSE)
         devices = sum(kind.size * kind.devices for kind in kinds)
+        self.waiting = waiting
+        """Requests that have no place yet."""
+        self.urgent: Offer | None = None
+        """The least degree of the most urgent request that soon is late and has no place."""
         self._price = 0.0
         if settings.pricing is not None:
             self._price = settings.pricing.price(len(scene.state.journeys), devices)
 
-    def place(self, journey: Journey, turn: Turn, *, is_last: bool) -> tuple[Place, Offer] | None:
+    def place(self, journey: Journey, turn: Turn) -> tuple[Place, Offer] | None:
         """Where a request starts and at which degree; the place is taken.
 
         Args:
             journey: waits.
             turn: its own.
-            is_last: nobody else waits, so that idle devices are of no other use.
         """
         offers, on_time = turn.outlook.offers, self._on_time(turn)
         for offer in self._choices(journey, turn, on_time):
@@ -69,9 +78,10 @@ class Desk:
             if place is not None:
                 break
         else:
-            if self._drains is not None and on_time:
-                self._drains.keep(on_time[0])
+            self._blocked(turn, on_time)
             return None
+        # Nobody else waits, so idle devices are of no other use.
+        is_last = self.waiting == 1
         if is_last and turn.outlook.is_known and self._settings.water_filling is not None:
             for larger in raises(offers, offer, self._settings.water_filling):
                 wider = self._find(journey, larger)
@@ -79,9 +89,21 @@ class Desk:
                     break
                 place, offer = wider, larger
         self._scene.floor.take(place, journey)
+        self.waiting -= 1
         if self._drains is not None:
             self._drains.took(place, offer.option)
         return place, offer
+
+    def _blocked(self, turn: Turn, on_time: Sequence[Offer]) -> None:
+        if not on_time:
+            return
+        if self._drains is not None:
+            self._drains.keep(on_time[0])
+        redecision = self._settings.redecision
+        if redecision is not None and self.urgent is None:
+            left_s = turn.due_s - self._now - turn.fastest_s
+            if left_s < redecision.urgent_s:
+                self.urgent = on_time[0]
 
     def _on_time(self, turn: Turn) -> list[Offer]:
         if not turn.outlook.is_known:

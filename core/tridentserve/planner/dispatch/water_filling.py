@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tridentserve.planner.dispatch.offers import Offer
+from tridentserve.planner.dispatch.options import Option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +33,15 @@ def raises(offers: Sequence[Offer], chosen: Offer, filling: WaterFilling) -> Ite
     for offer in offers:
         if offer.degree <= chosen.degree:
             continue
-        if not is_worth(last, offer, filling):
+        if last.option is None or offer.option is None:
+            return
+        if not speeds_up(last.option, offer.option, filling):
             return
         yield offer
         last = offer
 
 
-def is_worth(smaller: Offer, larger: Offer, filling: WaterFilling) -> bool:
+def speeds_up(smaller: Option, larger: Option, filling: WaterFilling) -> bool:
     """Whether one step up is efficient enough."""
-    before, after = smaller.option, larger.option
-    if before is None or after is None or after.mean_s <= 0:
-        return False
-    speed_up = before.mean_s / after.mean_s
-    return speed_up * smaller.degree >= filling.efficiency * larger.degree
+    gained = smaller.mean_s * smaller.degree
+    return gained >= filling.efficiency * larger.mean_s * larger.degree
