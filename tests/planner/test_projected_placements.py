@@ -19,6 +19,7 @@ from tests.planner.placements import (
 from tests.planner.specs import codes, size
 
 from tridentserve.domain.cluster import Cluster, Sharing
+from tridentserve.domain.ids import NodeId
 from tridentserve.domain.load import ClassRate, Load
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.shapes import Shape
@@ -245,7 +246,7 @@ def test_no_plan_is_beyond_the_devices_or_raises_and_each_is_the_same_again(
 
     plan = placement_planner(planner).plan(inputs)
 
-    there: dict[str, int] = {}
+    there: dict[NodeId, int] = {}
     for device in inputs.cluster.devices:
         there[device.node] = there.get(device.node, 0) + 1
     assert placement_planner(planner).plan(inputs) == plan

@@ -53,7 +53,8 @@ class PlacementType(Enum):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Sorted."""
-        return self.value
+        stages: tuple[Stage, ...] = self.value
+        return stages
 
     @property
     def is_primary(self) -> bool:
