@@ -65,6 +65,7 @@ def test_two_servers_by_hand() -> None:
     assert waiting_probability(2, 0.6) == pytest.approx(2 * 0.36 / 1.6)
 
 
+@settings(deadline=None)
 @given(servers=st.integers(1, 200), probability=st.floats(0.01, 0.99))
 def test_the_admissible_utilisation_is_the_edge(servers: int, probability: float) -> None:
     edge = admissible_utilisation(servers, probability)
@@ -259,6 +260,19 @@ def test_a_change_that_does_not_pay_is_not_made() -> None:
     assert after.pools == before.pools
     assert codes(after) <= {"DoesNotPay", "Unchanged"}
     assert after.flows
+
+
+def test_a_change_that_pays_says_what_it_costs() -> None:
+    planner = Joint(QUICK)
+    before = planner.plan(question("flux", mix("flux", 3.0)))
+    asked = question("hunyuanvideo", mix("hunyuanvideo", 0.5))
+    whole = Orchestrator().plan(question("sd3", mix("sd3", 1.0)))
+
+    after = planner.plan(replace(asked, previous=whole, now=600.0))
+
+    (transition,) = [one for one in after.reasons if one.code == "Transition"]
+    assert devices(after) == devices(before) == {"DC": 127, "E": 1}
+    assert "17 x PodStart" in transition.message
 
 
 def test_a_placement_dwells() -> None:

@@ -159,6 +159,20 @@ def test_a_pool_too_small_to_be_divided_is_shared() -> None:
     assert {flow.devices for flow in encode if flow.pool.stages == (Stage.ENCODE,)} == {None}
 
 
+@pytest.mark.parametrize("planner", [Bucketed(), BucketedStages(), ClassPartition()])
+def test_partitions_are_made_once_and_again_when_a_node_is_lost(
+    planner: Bucketed | BucketedStages | ClassPartition,
+) -> None:
+    first = planner.plan(question("cogvideox", mix("cogvideox", 1.5)))
+    heavy = mix("cogvideox", 1.5, (0, 0, 0, 0, 0, 0, 1, 9))
+
+    later = planner.plan(question("cogvideox", heavy, PAPER, first, now=600.0))
+    smaller = planner.plan(question("cogvideox", heavy, nodes(*[8] * 15), first, now=600.0))
+
+    assert (later.pools, later.flows) == (first.pools, first.flows)
+    assert sum(devices(smaller).values()) <= 120
+
+
 # --- one-stage pools with workers of several devices ----------------------------------------------
 
 

@@ -9,8 +9,8 @@ Buckets are sized by the device-seconds of their classes. A pipeline-level bucke
 of a worker while any stage runs, so there encode and decode cost as many devices as diffuse. Flows
 say which class belongs where; a class that fits no bucket by memory is named and has none.
 
-Sized once from the load at hand and asked again only where the plan is asked again: there is no
-trigger, and no memory.
+They are sized once, by the load of the first look: a partition that followed every tremble of the
+load would be no baseline for one that decides when to change.
 """  # noqa: E501 - a table
 
 from collections.abc import Sequence
@@ -26,6 +26,7 @@ from tridentserve.planner.placement.survey import (
     Way,
     efficient,
     held,
+    standing,
     survey,
 )
 from tridentserve.planner.projection import PlacementType, project
@@ -47,22 +48,24 @@ class Bucketed:
     """Whole pipelines on workers of 1, 2, 4 and 8 devices, by class (B2)."""
 
     def plan(self, inputs: PlacementInputs) -> PlacementPlan:
-        """Buckets for the load at hand; what there is where it is unknown."""
+        """Buckets for the load of the first look, whatever it is later."""
         seen = survey(inputs)
         if seen is None:
             return held(inputs)
-        return _planned(seen, [_whole(seen, traffic) for traffic in seen.traffic])
+        planned = standing(inputs, seen)
+        return planned or _planned(seen, [_whole(seen, one) for one in seen.traffic])
 
 
 class BucketedStages:
     """Diffuse on workers by degree, encode and decode on devices of their own (B5)."""
 
     def plan(self, inputs: PlacementInputs) -> PlacementPlan:
-        """Buckets for the load at hand; what there is where it is unknown."""
+        """Buckets for the load of the first look, whatever it is later."""
         seen = survey(inputs)
         if seen is None:
             return held(inputs)
-        return _planned(seen, [_apart(seen, traffic) for traffic in seen.traffic])
+        planned = standing(inputs, seen)
+        return planned or _planned(seen, [_apart(seen, one) for one in seen.traffic])
 
 
 def _whole(seen: Survey, traffic: Traffic) -> tuple[_Seat, ...]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from tridentserve.domain.plans import Flow, PlacementPlan, PoolPlan, Reason
 from tridentserve.planner.placement.replicas import Tenant, arrange, tenant_of
 from tridentserve.planner.placement.splitting import apportion
-from tridentserve.planner.placement.survey import held, survey
+from tridentserve.planner.placement.survey import Survey, held, standing, survey
 from tridentserve.planner.projection import PlacementType
 from tridentserve.planner.protocols import PlacementInputs
 
@@ -21,24 +21,29 @@ class ClassPartition:
     """The paper's pools, divided among the classes."""
 
     def plan(self, inputs: PlacementInputs) -> PlacementPlan:
-        """The partition for the load at hand; what there is where it is unknown."""
+        """The partition for the load of the first look, whatever it is later."""
         seen = survey(inputs)
         if seen is None:
             return held(inputs)
-        base = arrange(seen)
-        tenants = [one for one in (tenant_of(seen, traffic) for traffic in seen.traffic) if one]
-        flows: list[Flow] = []
-        reasons = list(base.reasons)
-        for kind in PlacementType:
-            pools = [pool for pool in base.pools if pool.shape.stages == kind.stages]
-            users = [one for one in tenants if one.work_s(kind) > 0]
-            if pools and users:
-                shared, found = _divided(kind, pools, users)
-                flows += found
-                words = "shared by" if shared else "divided among"
-                message = f"{kind.name}: {words} {len(users)} classes"
-                reasons.append(Reason(code="Partition", message=message))
-        return replace(base, flows=tuple(dict.fromkeys(flows)), reasons=tuple(reasons))
+        planned = standing(inputs, seen)
+        return planned or _planned(seen)
+
+
+def _planned(seen: Survey) -> PlacementPlan:
+    base = arrange(seen)
+    tenants = [one for one in (tenant_of(seen, traffic) for traffic in seen.traffic) if one]
+    flows: list[Flow] = []
+    reasons = list(base.reasons)
+    for kind in PlacementType:
+        pools = [pool for pool in base.pools if pool.shape.stages == kind.stages]
+        users = [one for one in tenants if one.work_s(kind) > 0]
+        if pools and users:
+            shared, found = _divided(kind, pools, users)
+            flows += found
+            words = "shared by" if shared else "divided among"
+            message = f"{kind.name}: {words} {len(users)} classes"
+            reasons.append(Reason(code="Partition", message=message))
+    return replace(base, flows=tuple(dict.fromkeys(flows)), reasons=tuple(reasons))
 
 
 def _divided(

@@ -17,6 +17,7 @@ advice; a dispatch planner that ignores them meets the same pools.
 It is a slow loop: tens of small linear programs a look. It needs scipy, and says so without it.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from tridentserve.domain.cluster import Sharing
@@ -89,11 +90,12 @@ def look(
     previous = inputs.previous
     if previous is None or not previous.pools or not seen.holds(previous):
         return wanted, replace(memory, changed_s=inputs.now)
-    kept = _kept(inputs, seen, previous, (wanted, prediction), memory, settings)
-    if kept is None:
-        return wanted, replace(memory, changed_s=inputs.now)
+    keeps, reason = _weighed(inputs, seen, previous, (wanted, prediction), memory, settings)
+    if not keeps:
+        changed = replace(wanted, reasons=(*wanted.reasons, reason))
+        return changed, replace(memory, changed_s=inputs.now)
     flows = flows_of(previous, seen, predict_on(seen, previous, settings.aims))
-    return replace(previous, reasons=(kept,), prices=wanted.prices, flows=flows), memory
+    return replace(previous, reasons=(reason,), prices=wanted.prices, flows=flows), memory
 
 
 def best(
@@ -130,35 +132,35 @@ def best(
     )
 
 
-def _kept(
+def _weighed(
     inputs: PlacementInputs,
     seen: Survey,
     previous: PlacementPlan,
     wanted: tuple[PlacementPlan, Prediction],
     memory: Remembered,
     settings: JointSettings,
-) -> Reason | None:
-    """Why the previous placement stays; None where it should not."""
+) -> tuple[bool, Reason]:
+    """Whether the previous placement stays, and why, or what the change costs."""
     plan, after = wanted
     changes = moves(previous, plan, inputs.profile, settings.costs)
     if previous.id == plan.id and not changes:
-        return Reason(code="Unchanged", message="the mix asks for what there is")
-    if memory.changed_s is not None and inputs.now - memory.changed_s < settings.dwell_s:
-        since = inputs.now - memory.changed_s
-        return Reason(
-            code="Dwell", message=f"changed {since:.0f} s ago, dwells {settings.dwell_s:.0f} s"
-        )
+        return True, Reason(code="Unchanged", message="the mix asks for what there is")
+    since = float("inf") if memory.changed_s is None else inputs.now - memory.changed_s
+    if since < settings.dwell_s:
+        message = f"changed {since:.0f} s ago, dwells {settings.dwell_s:.0f} s"
+        return True, Reason(code="Dwell", message=message)
     before = predict_on(seen, previous, settings.aims)
     saved = before.unserved - after.unserved + before.waiting - after.waiting
     saved += _cost(previous, settings) - _cost(plan, settings)
     cost = lost_device_s(changes)
-    if saved * settings.horizon_s > cost:
-        return None
+    pays = saved * settings.horizon_s > cost
+    kinds = Counter(move.kind.value for move in changes)
+    words = ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))
     message = (
-        f"{saved:.3g} device-seconds a second saved over {settings.horizon_s:.0f} s do not pay for"
-        f" the {cost:.3g} of {len(changes)} moves"
+        f"{saved:.3g} device-seconds a second saved over {settings.horizon_s:.0f} s"
+        f" {'pay' if pays else 'do not pay'} for the {cost:.3g} of {words or 'no move'}"
     )
-    return Reason(code="DoesNotPay", message=message)
+    return not pays, Reason(code="Transition" if pays else "DoesNotPay", message=message)
 
 
 def _cost(plan: PlacementPlan, settings: JointSettings) -> int:

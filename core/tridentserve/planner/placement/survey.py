@@ -13,7 +13,6 @@ one of zero, is taken for an equal mix of what the profile measured (the paper's
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isfinite
 
 from tridentserve.domain.cluster import Device
 from tridentserve.domain.ids import NodeId
@@ -31,6 +30,8 @@ EFFICIENCY = 0.8
 """Least share of a device's time that a group must keep, as in the published code (3.3)."""
 _BOOTSTRAP_PER_S = 1e-3
 """Arrivals that stand for none at all, so that every class still gets a place."""
+_ABSURD_PER_S = 1e9
+"""Nobody measures as much; a linear program would drown in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,18 +170,30 @@ def held(inputs: PlacementInputs) -> PlacementPlan:
     return replace(inputs.previous, reasons=(reason,))
 
 
+def standing(inputs: PlacementInputs, seen: Survey) -> PlacementPlan | None:
+    """The plan in force of a planner that plans once; None where it has to plan.
+
+    It plans once more where nodes are gone that the plan rests on.
+    """
+    previous = inputs.previous
+    if previous is None or not previous.pools or not seen.holds(previous):
+        return None
+    reason = Reason(code="Static", message="sized by the load of the first look, and kept")
+    return replace(previous, reasons=(reason,))
+
+
 def mix_of(load: Load, profile: Profile | None) -> tuple[ClassRate, ...]:
     """Classes with their arrivals, each once, in a fixed order."""
     total = load.arrivals_per_s or 0.0
     rates: dict[tuple[object, ...], ClassRate] = {}
     for rate in load.mix:
-        if rate.arrivals_per_s > 0 and isfinite(rate.arrivals_per_s) and rate.steps > 0:
+        if 0 < rate.arrivals_per_s < _ABSURD_PER_S and rate.steps > 0:
             key = (rate.shape, rate.steps, rate.guidance)
             before = rates[key].arrivals_per_s if key in rates else 0.0
             rates[key] = replace(rate, arrivals_per_s=before + rate.arrivals_per_s)
     if not rates and profile is not None:
         shapes = {one.shape for one in profile.samples if one.stage is Stage.DIFFUSE}
-        usual = total if isfinite(total) and total > 0 else _BOOTSTRAP_PER_S
+        usual = total if 0 < total < _ABSURD_PER_S else _BOOTSTRAP_PER_S
         return tuple(
             ClassRate(
                 shape=shape,
