@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.baselines import BASELINES
-from tridentserve.planner.dispatch.deadline_aware import DeadlineAware
 from tridentserve.planner.dispatch.earliest_deadline import EarliestDeadline
 from tridentserve.planner.dispatch.fifo import Fifo
+from tridentserve.planner.dispatch.modern import MODERN
 from tridentserve.planner.dispatch.shortest_remaining import ShortestRemaining
 from tridentserve.planner.placement.projected import PROJECTED
 from tridentserve.planner.placement.proportional import Proportional
@@ -28,7 +28,7 @@ _DISPATCH: Mapping[str, Callable[[CostModel], DispatchPlanner]] = MappingProxyTy
 """Those that production offers."""
 
 _POLICIES: Mapping[str, Callable[[CostModel], DispatchPlanner]] = MappingProxyType(
-    {**_DISPATCH, **BASELINES, "DeadlineAware": DeadlineAware}
+    {**_DISPATCH, **BASELINES, **MODERN}
 )
 
 PLACEMENT_NAMES: tuple[str, ...] = tuple(_PLACEMENT)

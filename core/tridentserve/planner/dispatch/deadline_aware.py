@@ -18,7 +18,6 @@ the state it gives the same answers, but for predicted ends of what was started 
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import replace
 
 from tridentserve.domain.dispatch import Action, Event, Segment
 from tridentserve.domain.stages import STAGES
@@ -97,8 +96,8 @@ class DeadlineAware:
                 stages = {turn.stage, *(entry[2].stage for entry in line)}
                 if not any(floor.open(stage) for stage in stages):
                     return
-            if tried < _DEPTH and turn.position + 1 < turn.end:
-                following = replace(turn, position=turn.position + 1)
+            following = turn.following()
+            if tried < _DEPTH and following is not None:
                 heapq.heappush(line, (following.rank, tried, following))
 
     def _changes(self, scene: Scene, desk: Desk, now: float) -> Iterator[Action]:

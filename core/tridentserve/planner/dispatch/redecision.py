@@ -9,7 +9,7 @@ A degree is chosen for the load of a moment, and a long request outlives it. Two
 
 Every change is charged `cost_s` (communication groups to set up; weights and latents stay where
 they are), and a segment changes at most `cap` times: its epoch counts them. Nothing is ever paused,
-so nothing has to be brought back. A segment of several requests is left alone.
+so nothing has to be brought back. Batches are left as they are.
 
 What remains of a segment is what its clock says (`running`); a change takes effect a step later.
 """
@@ -21,6 +21,7 @@ from itertools import islice
 from tridentserve.domain.dispatch import Resize, Segment
 from tridentserve.domain.ids import DeviceId, Epoch, WorkerId
 from tridentserve.domain.stages import Stage
+from tridentserve.planner.dispatch.alone import changeable
 from tridentserve.planner.dispatch.floor import Floor
 from tridentserve.planner.dispatch.offers import Offer
 from tridentserve.planner.dispatch.options import Option, Options, at_degree
@@ -164,18 +165,14 @@ class Redecisions:
     def _courses(self, name: WorkerId) -> Iterator[_Course]:
         kind = self._state.roster.kind(name)
         assert kind is not None, "candidates come from kinds"
-        for segment in self._state.running(name):
+        for segment in changeable(self._state, name):
             course = self._course(kind, segment)
             if course is not None:
                 yield course
 
     def _course(self, kind: Kind, segment: Segment) -> _Course | None:
-        if segment.stage is not Stage.DIFFUSE or len(segment.requests) > 1:
-            return None
         journey = self._state.journeys[segment.requests[0].request]
         if segment.epoch - journey.epoch >= self._settings.cap:
-            return None
-        if self._state.pending(segment.id) is not None:
             return None
         demand = journey.demand
         options = self._options.of(kind, Stage.DIFFUSE, demand.shape, demand.steps)

@@ -20,7 +20,7 @@ next.
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from tridentserve.domain.ids import RequestId
@@ -86,6 +86,12 @@ class Turn:
             case _:
                 order = due_s - self.fastest_s
         return (self.tier, order, due_s, self.request)
+
+    def following(self) -> "Turn | None":
+        """The next of its class and tier; None after the last."""
+        if self.position + 1 >= self.end:
+            return None
+        return replace(self, position=self.position + 1)
 
 
 def within(journey: Journey) -> Priority:
