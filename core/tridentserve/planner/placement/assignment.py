@@ -60,13 +60,14 @@ def _assigned(
 
 
 def _carried(previous: PlacementPlan | None) -> dict[NodeId, Configuration]:
-    """What nodes carry now, where that is a configuration: one worker of a type."""
+    """What nodes carry now, by type; workers of one stage alone may be several."""
     try:
         there = layouts_of(previous.pools if previous else (), Sharing.EXCLUSIVE)
     except UndeployableError:
         return {}
-    return {
-        layout.node: tuple((part.type, part.devices) for part in layout.parts)
-        for layout in there
-        if all(part.workers == 1 for part in layout.parts)
-    }
+    return {layout.node: _configuration(layout) for layout in there}
+
+
+def _configuration(layout: NodeLayout) -> Configuration:
+    types = sorted({part.type for part in layout.parts})
+    return tuple((kind, layout.devices(kind)) for kind in types)

@@ -8,6 +8,9 @@
 | the paper's placement is a candidate too, and ours is no worse by the same judge | `replicas` |
 | a change has to pay within a horizon, and dwells | here, with `moves` |
 
+What a change costs is the devices that serve nobody meanwhile, and what the workers that stay
+cannot serve: to replace the only encoder stops everything, however small it is.
+
 Nodes that the program does not need are used as well, in the shares of the others: an idle node
 shortens no queue. `release_spare` gives them up instead, where devices cost money.
 
@@ -26,7 +29,8 @@ from tridentserve.planner.placement.advice import flows_of
 from tridentserve.planner.placement.assignment import layouts
 from tridentserve.planner.placement.flows import Aims
 from tridentserve.planner.placement.joint_program import blueprint
-from tridentserve.planner.placement.moves import MoveCosts, lost_device_s, moves
+from tridentserve.planner.placement.moves import MoveCosts, lost_device_s, moves, staying
+from tridentserve.planner.placement.packing import singled
 from tridentserve.planner.placement.prediction import Prediction, predict_on
 from tridentserve.planner.placement.replicas import arrange
 from tridentserve.planner.placement.rounding import Nodes
@@ -112,7 +116,8 @@ def best(
     chosen = whole_nodes(
         seen, plan, settings.aims, filling=not settings.release_spare, looks=settings.looks
     )
-    projection = project(layouts(chosen, plan.kinds, previous), seen.capacity, (Sharing.EXCLUSIVE,))
+    placed = singled(layouts(chosen, plan.kinds, previous), seen.ungrouped)
+    projection = project(placed, seen.capacity, (Sharing.EXCLUSIVE,))
     ours = PlacementPlan(pools=projection.pools, reasons=(), mode=projection.mode)
     theirs = arrange(seen)
     scored = [(predict_on(seen, one, settings.aims), one) for one in (ours, theirs)]
@@ -152,7 +157,10 @@ def _weighed(
     before = predict_on(seen, previous, settings.aims)
     saved = before.unserved - after.unserved + before.waiting - after.waiting
     saved += _cost(previous, settings) - _cost(plan, settings)
-    cost = lost_device_s(changes)
+    during = predict_on(seen, staying(previous, plan), settings.aims)
+    missing = during.unserved + during.waiting - before.unserved - before.waiting
+    longest_s = max((move.seconds for move in changes), default=0.0)
+    cost = lost_device_s(changes) + max(0.0, missing) * longest_s
     pays = saved * settings.horizon_s > cost
     kinds = Counter(move.kind.value for move in changes)
     words = ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))

@@ -15,7 +15,7 @@ It prices, it does not order: safe steps are the business of `planner.transition
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from tridentserve.domain.ids import NodeId
@@ -31,6 +31,8 @@ _ANYWHERE = NodeId("")
 class MoveCosts:
     """Seconds and rates of a change."""
 
+    drain_s: float = 20.0
+    """Of a worker that goes, until the last of its devices is free."""
     pod_start_s: float = 20.0
     load_bytes_per_s: float = 10e9
     load_launch_s: float = 0.8
@@ -85,6 +87,7 @@ def moves(
             if not costs.residency:
                 kind = MoveKind.POD_START
                 seconds = costs.pod_start_s + _load_s(shape.stages, profile, costs)
+                seconds += costs.drain_s if gone else 0.0
             elif predecessor is None:
                 kind, seconds = MoveKind.EXCHANGE, _load_s(shape.stages, profile, costs)
             else:
@@ -93,6 +96,21 @@ def moves(
                 kind, seconds = MoveKind.RESIDENCY, _load_s(lacking, profile, costs)
             found.append(Move(kind=kind, node=node, shape=shape, seconds=seconds))
     return tuple(found)
+
+
+def staying(before: PlacementPlan, after: PlacementPlan) -> PlacementPlan:
+    """What serves all the while: workers that both placements have."""
+    new = _workers(after)
+    pools = []
+    for pool in before.pools:
+        nodes = tuple(
+            (node, min(workers, new.get(node, Counter())[pool.shape]))
+            for node, workers in pool.nodes or ((_ANYWHERE, pool.workers),)
+        )
+        kept = tuple(one for one in nodes if one[1])
+        workers = sum(count for _, count in kept)
+        pools.append(replace(pool, workers=workers, nodes=kept if pool.nodes else ()))
+    return replace(before, pools=tuple(pool for pool in pools if pool.workers))
 
 
 def lost_device_s(changes: Iterable[Move]) -> float:

@@ -10,8 +10,8 @@ whole node it is nodes of one part each.
 Deterministic: bundles with larger groups first, nodes in the order given.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from tridentserve.domain.ids import NodeId
 from tridentserve.planner.placement.splitting import apportion
@@ -55,6 +55,26 @@ def pack(bundles: Sequence[Bundle], nodes: Sequence[tuple[NodeId, int]]) -> tupl
         for node in carried
         if carried[node]
     )
+
+
+def singled(layouts: Iterable[NodeLayout], kinds: Collection[PlacementType]) -> list[NodeLayout]:
+    """The layouts with every device of some types a worker of its own.
+
+    For types whose calls never use a group: a worker more is then a worker more, where a larger
+    worker in its place would leave the stage without any while it starts.
+    """
+    return [
+        replace(
+            layout,
+            parts=tuple(
+                replace(part, devices=1, workers=part.workers * part.devices)
+                if part.type in kinds
+                else part
+                for part in layout.parts
+            ),
+        )
+        for layout in layouts
+    ]
 
 
 def _taken(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from tridentserve.domain.cluster import Sharing
 from tridentserve.domain.plans import PlacementPlan, Reason
 from tridentserve.domain.stages import STAGES, Stage
-from tridentserve.planner.placement.packing import Bundle, pack
+from tridentserve.planner.placement.packing import Bundle, pack, singled
 from tridentserve.planner.placement.splitting import apportion
 from tridentserve.planner.placement.survey import Survey, Traffic, Way, efficient
 from tridentserve.planner.projection import (
@@ -113,7 +113,8 @@ def arrange(survey: Survey) -> PlacementPlan:
     tenants = [tenant for _, tenant in found if tenant is not None]
     bundles, words = _bundles(survey, tenants)
     reasons += words
-    layouts = pack(bundles, [(one.node, one.devices) for one in survey.grounds])
+    packed = pack(bundles, [(one.node, one.devices) for one in survey.grounds])
+    layouts = singled(packed, survey.ungrouped)
     projection = project(layouts, survey.capacity, (Sharing.EXCLUSIVE,))
     return PlacementPlan(
         pools=projection.pools,

@@ -131,6 +131,12 @@ class Survey:
         weights = (self.profile.weights(stage) for stage in kind.stages)
         return shared_bytes(weights, (way.peak_bytes,)) <= usable
 
+    @cached_property
+    def ungrouped(self) -> frozenset[PlacementType]:
+        """Types on which no class could use more than one device for a call."""
+        wide = {way.stage for traffic in self.traffic for way in traffic.ways if way.degree > 1}
+        return frozenset(kind for kind in PlacementType if not wide & set(kind.stages))
+
     def holds(self, plan: PlacementPlan) -> bool:
         """Whether the nodes have the devices that a plan places on them."""
         wanted: dict[NodeId, int] = {}
