@@ -1,0 +1,78 @@
+"""`python -m train_shapes`: train the model, judge it, and show what it draws."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from train_shapes import curve, evaluate, sheet
+from train_shapes.settings import SHAPES
+from train_shapes.training import train
+from tridentserve.families import libraries
+
+_MODEL = Path("examples/models/shapes")
+_SIDES = (64, 96, 128)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do one of the commands."""
+    options = _parser().parse_args(arguments)
+    libraries.tame()
+    options.run(options)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="train_shapes", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    training = commands.add_parser("train", help="train from scratch, or go on where it stopped")
+    training.add_argument("--folder", type=Path, default=Path("shapes-training"))
+    training.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    training.set_defaults(run=_train)
+    judging = commands.add_parser("evaluate", help="judge pictures of captions never trained on")
+    judging.add_argument("--captions", type=int, default=200)
+    judging.add_argument("--report", type=Path, help="where to write the figures as JSON")
+    judging.set_defaults(run=_evaluate)
+    showing = commands.add_parser("sheet", help="draw a sheet of samples")
+    showing.add_argument("picture", type=Path)
+    showing.set_defaults(run=_sheet)
+    losses = commands.add_parser("curve", help="draw the losses of a training folder")
+    losses.add_argument("folder", type=Path)
+    losses.add_argument("picture", type=Path)
+    losses.set_defaults(run=lambda options: curve.draw(options.folder, options.picture))
+    for command in (training, judging, showing):
+        command.add_argument("--model", type=Path, default=_MODEL)
+    for command in (judging, showing):
+        command.add_argument("--steps", type=int, default=evaluate.STEPS)
+        command.add_argument("--guidance", type=float, default=evaluate.GUIDANCE)
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    train(SHAPES, options.folder, options.model, workers=options.workers)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    pipeline = evaluate.load(options.model)
+    scenes = evaluate.held_out(options.captions)
+    reports = []
+    for side in _SIDES:
+        drawing = evaluate.Drawing(side=side, steps=options.steps, guidance=options.guidance)
+        reports.append(evaluate.report(pipeline, scenes, drawing))
+        print(f"\n## {side} px\n\n{reports[-1]}", flush=True)
+    if options.report is not None:
+        options.report.write_text(json.dumps([asdict(one) for one in reports], indent=1) + "\n")
+
+
+def _sheet(options: argparse.Namespace) -> None:
+    sheet.draw(
+        evaluate.load(options.model),
+        options.picture,
+        steps=options.steps,
+        guidance=options.guidance,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,78 @@
+"""Latents of training pictures: encoded once, used a few times, then replaced.
+
+Drawing and encoding a picture costs a fourth of a training step on it. So a pool holds what the
+steps of one epoch need, each picture to be drawn a few times with other noise. A pool follows from
+the seed, the worker and the number of the epoch alone.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from train_shapes import data, model, text
+from train_shapes.settings import Batch, FlowSettings, ModelSettings
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+_AT_ONCE = 32
+_MEASURED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Of pictures of one size."""
+
+    latents: "Tensor"
+    """Scaled as the transformer gets them, [pictures, channels, height, width]."""
+    ids: "Tensor"
+    """Of their captions, [pictures, max tokens]."""
+
+    def draw(self, count: int, generator: "Generator") -> tuple["Tensor", "Tensor"]:
+        """Latents and caption ids of some pictures."""
+        import torch
+
+        chosen = torch.randint(len(self.ids), (count,), generator=generator)
+        return self.latents[chosen], self.ids[chosen]
+
+
+def with_scaling(settings: ModelSettings, vae: Any, *, seed: int) -> Any:
+    """The same VAE, with the scaling that gives its latents mean 0 and standard deviation 1."""
+    import torch
+
+    measured = []
+    for side in (settings.largest_side // 2, settings.largest_side):
+        _, pictures = data.draw(_MEASURED, side, random.Random(f"scaling {seed} {side}"))
+        measured.append(encode(vae, pictures).flatten())
+    mean = sum(float(values.mean()) for values in measured) / len(measured)
+    spread = sum(float(values.std()) for values in measured) / len(measured)
+    scaled = model.vae(settings, scaling=1 / spread, shift=mean)
+    scaled.load_state_dict(vae.state_dict())
+    return scaled.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+
+
+def encode(vae: Any, pictures: "Tensor") -> "Tensor":
+    """Latents as the transformer gets them."""
+    import torch
+
+    with torch.no_grad():
+        parts = [
+            vae.encode(part.to(memory_format=torch.channels_last)).latent_dist.mean
+            for part in pictures.tensor_split(tuple(range(_AT_ONCE, len(pictures), _AT_ONCE)))
+        ]
+    latents: Tensor = torch.cat(parts) - vae.config.shift_factor
+    latents *= vae.config.scaling_factor
+    return latents.contiguous()
+
+
+def fill(
+    settings: FlowSettings, vae: Any, tokenizer: Any, *, share: float, seed: str
+) -> dict[Batch, Pool]:
+    """The pools of one epoch of a worker that takes `share` of each batch."""
+    pools = {}
+    for batch in settings.batches:
+        steps = settings.steps_an_epoch * batch.weight / settings.reuse
+        count = max(1, round(batch.count * share * steps))
+        captions, pictures = data.draw(count, batch.side, random.Random(f"{seed} {batch.side}"))
+        pools[batch] = Pool(encode(vae, pictures), text.tokenize(tokenizer, captions))
+    return pools
