@@ -23,6 +23,7 @@ Shortest remaining first is without ageing here, as published: long requests may
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from tridentserve.domain.stages import Stage
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.backfill import Passing
 from tridentserve.planner.dispatch.degrees import (
@@ -30,12 +31,11 @@ from tridentserve.planner.dispatch.degrees import (
     Fixed,
     KStar,
     LargestEfficientThatFits,
-    WholePipeline,
 )
 from tridentserve.planner.dispatch.earliest_deadline import EarliestDeadline
 from tridentserve.planner.dispatch.fifo import Fifo
 from tridentserve.planner.dispatch.ilp import PUBLISHED, Ilp
-from tridentserve.planner.dispatch.offers import Offers
+from tridentserve.planner.dispatch.offers import WholeOffers
 from tridentserve.planner.dispatch.options import Options
 from tridentserve.planner.dispatch.ordered import Ordered, Rules
 from tridentserve.planner.dispatch.orders import BegunFirst, ByArrival, ByRemaining
@@ -50,8 +50,8 @@ def _whole(name: str, rule: DegreeRule, passing: Passing, *, shortest: bool = Fa
     def build(cost: CostModel) -> Ordered:
         options = Options(cost)
         order = BegunFirst(ByRemaining(options, 0.0) if shortest else ByArrival())
-        rules = Rules(degrees=WholePipeline(rule), passing=passing)
-        return Ordered(name, order, Offers(options), rules)
+        rules = Rules(degrees=rule, passing=passing)
+        return Ordered(name, order, WholeOffers(options), rules)
 
     return build
 
@@ -72,7 +72,7 @@ def _shortest(cost: CostModel) -> Ordered:
 BASELINES: Mapping[str, Build] = MappingProxyType(
     {
         **{f"B1/{k}": _whole(f"B1/{k}", Fixed(k), Passing.STRICT) for k in DEGREES},
-        "B2": _whole("B2", AsPlanned(KStar()), Passing.STRICT),
+        "B2": _whole("B2", AsPlanned(KStar(), Stage.DIFFUSE), Passing.STRICT),
         "B3": _whole("B3", KStar(), Passing.STRICT),
         "B3/BackFill": _whole("B3/BackFill", KStar(), Passing.BACK_FILL),
         "B4": _whole("B4", KStar(), Passing.BACK_FILL, shortest=True),

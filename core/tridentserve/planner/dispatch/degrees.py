@@ -8,7 +8,6 @@ so every rule takes that.
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.dispatch.floor import Floor
 from tridentserve.planner.dispatch.offers import Offer, Offers
 from tridentserve.planner.dispatch.options import EFFICIENT, Option, efficient
@@ -82,33 +81,6 @@ class LargestEfficientThatFits:
     def choices(self, journey: Journey, scene: Scene) -> tuple[Offer, ...]:
         """The efficient ones, the largest first."""
         return _efficient(scene.offers.of(scene.state, journey), self.threshold)
-
-
-@dataclass(frozen=True, slots=True)
-class WholePipeline:
-    """The degree of diffuse for all three stages, on workers that host them all (section 2.5).
-
-    Encode and decode hold as many devices as diffuse though they gain nothing by it, and a request
-    that does not fit in memory in any of its stages never starts: that is what these baselines do.
-    """
-
-    rule: DegreeRule
-
-    def choices(self, journey: Journey, scene: Scene) -> tuple[Offer, ...]:
-        """What the rule says of diffuse."""
-        wanted = self.rule.choices(replace(journey, stage=Stage.DIFFUSE), scene)
-        options = scene.offers.options
-        shape, found = journey.demand.shape, []
-        for offer in wanted:
-            kinds = tuple(
-                kind
-                for kind in offer.kinds
-                if kind.capable.issuperset(STAGES)
-                and all(options.fits(kind, stage, shape) for stage in STAGES)
-            )
-            if kinds:
-                found.append(replace(offer, kinds=kinds))
-        return tuple(found)
 
 
 def _efficient(offers: tuple[Offer, ...], threshold: float) -> tuple[Offer, ...]:

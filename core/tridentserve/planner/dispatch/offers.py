@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tridentserve.domain.shapes import Shape
-from tridentserve.domain.stages import Stage
+from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import Strategy
 from tridentserve.planner.dispatch.options import Option, Options, at_degree
 from tridentserve.planner.dispatch.workers import eligible
@@ -44,21 +44,30 @@ class Offers:
 
         Empty where no worker hosts the stage for it, or none has the memory.
         """
-        kinds = state.roster.kinds(journey.stage)
         demand, excluded = journey.demand, journey.excluded
-        call = (journey.stage, demand.shape, demand.steps)
+        stage = self._stage(journey)
+        kinds = state.roster.kinds(stage)
         # Who must not be used changes with the size of kinds, which is not part of the key.
-        key = (kinds, demand.pipeline, journey.digest, call)
+        key = (kinds, demand.pipeline, journey.digest, stage, demand.shape, demand.steps)
         if self._version != self.options.version or len(self._kept) > _KEPT:
             self._kept.clear()
             self._version = self.options.version
         known = None if excluded else self._kept.get(key)
         if known is None:
-            fitting = (kind for kind in kinds if self.options.fits(kind, *call[:2]))
-            known = self.among(eligible(state.roster, journey, fitting)[0], *call)
+            fitting = (kind for kind in kinds if self._fits(kind, stage, demand.shape))
+            chosen, _ = eligible(state.roster, journey, fitting)
+            known = self.among(chosen, stage, demand.shape, demand.steps)
             if not excluded:
                 self._kept[key] = known
         return known
+
+    def _stage(self, journey: Journey) -> Stage:
+        """The stage whose degrees are offered."""
+        return journey.stage
+
+    def _fits(self, kind: Kind, stage: Stage, shape: Shape) -> bool:
+        """Whether a kind may offer anything."""
+        return self.options.fits(kind, stage, shape)
 
     def among(
         self, kinds: Iterable[Kind], stage: Stage, shape: Shape, steps: int
@@ -83,6 +92,22 @@ class Offers:
         if option is not None:
             return option.strategy
         return next((one for one in kind.strategies if one.degree == degree), kind.widest)
+
+
+class WholeOffers(Offers):
+    """The degrees of diffuse for all three stages, by workers that host them all (section 2.5).
+
+    For pipelines that run as one block: encode and decode hold as many devices as diffuse though
+    they gain nothing by it, and a request of which one stage does not fit in memory never starts.
+    """
+
+    def _stage(self, journey: Journey) -> Stage:
+        return Stage.DIFFUSE
+
+    def _fits(self, kind: Kind, stage: Stage, shape: Shape) -> bool:
+        return kind.capable.issuperset(STAGES) and all(
+            self.options.fits(kind, one, shape) for one in STAGES
+        )
 
 
 def _offer(degree: int, found: list[tuple[Kind, Option | None]]) -> Offer:

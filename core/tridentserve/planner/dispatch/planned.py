@@ -23,12 +23,17 @@ class AsPlanned:
     """Pool and degree of a class as planned, the pool with the largest share first."""
 
     otherwise: DegreeRule
+    stage: Stage | None = None
+    """Whose flows count for all stages; None takes each stage's own."""
 
     def choices(self, journey: Journey, scene: Scene) -> tuple[Offer, ...]:
-        """One offer for every flow of its class and stage; none beyond a flow's bound."""
+        """One offer for every flow of its class and stage, none beyond its bound but for the first.
+
+        A bound that is less than one call needs would otherwise keep a class waiting for ever.
+        """
         planned = False
         found = []
-        for flow in _flows(journey, scene):
+        for flow in _flows(journey, self.stage or journey.stage, scene):
             kinds = tuple(
                 kind
                 for offer in scene.offers.of(scene.state, journey)
@@ -40,7 +45,8 @@ class AsPlanned:
                 continue
             planned = True
             degree = flow.strategy.degree
-            if flow.devices is None or _used(journey, kinds, scene) + degree <= flow.devices:
+            used = 0 if flow.devices is None else _used(journey, kinds, scene)
+            if used == 0 or flow.devices is None or used + degree <= flow.devices:
                 option = _option(journey, kinds, degree, scene)
                 found.append(Offer(degree=degree, kinds=kinds, option=option))
         return tuple(found) if planned else self.otherwise.choices(journey, scene)
@@ -55,14 +61,14 @@ def is_of(kind: Kind, pool: PoolShape) -> bool:
     )
 
 
-def _flows(journey: Journey, scene: Scene) -> list[Flow]:
+def _flows(journey: Journey, stage: Stage, scene: Scene) -> list[Flow]:
     plan, demand = scene.state.plan, journey.demand
     if plan is None:
         return []
     flows = (
         flow
         for flow in plan.flows
-        if (flow.shape, flow.steps, flow.stage) == (demand.shape, demand.steps, journey.stage)
+        if (flow.shape, flow.steps, flow.stage) == (demand.shape, demand.steps, stage)
     )
     return sorted(flows, key=lambda flow: -flow.share)
 
