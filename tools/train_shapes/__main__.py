@@ -44,8 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     for command in (training, judging, showing):
         command.add_argument("--model", type=Path, default=_MODEL)
     for command in (judging, showing):
-        command.add_argument("--steps", type=int, default=evaluate.STEPS)
-        command.add_argument("--guidance", type=float, default=evaluate.GUIDANCE)
+        command.add_argument("--steps", type=int, default=SHAPES.model.steps)
+        command.add_argument("--guidance", type=float, default=SHAPES.model.guidance)
     return parser
 
 

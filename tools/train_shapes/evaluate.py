@@ -17,8 +17,6 @@ from train_shapes.judge import Table, judge, tally
 from train_shapes.render import Pixels, arrange, render_batch
 from train_shapes.scenes import Scene, held_out_scenes
 
-STEPS = 20
-GUIDANCE = 4.0
 _AT_ONCE = 20
 
 

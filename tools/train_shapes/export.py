@@ -1,14 +1,17 @@
 """Writes what was trained as a model folder that diffusers, and the stage services, load.
 
 Weights are written as float16: training does not need more in the end, and the folder is half as
-large. Loading chooses the type again.
+large. Loading chooses the type again. Beside them stands how the model wants to be asked, for
+requests that do not say.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
 from train_shapes import checkpoints, latents, model
 from train_shapes.settings import Recipe
+from tridentserve.families.advice import ADVICE
 
 
 def trained_vae(recipe: Recipe, folder: Path) -> Any:
@@ -49,6 +52,14 @@ def export(recipe: Recipe, folder: Path, output: Path) -> None:
     pipeline = trained_pipeline(recipe, folder)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(dtype=torch.float16).save_pretrained(output, safe_serialization=True)
+    settings = recipe.model
+    defaults = {
+        "height": settings.largest_side,
+        "width": settings.largest_side,
+        "steps": settings.steps,
+        "guidance": settings.guidance,
+    }
+    (output / ADVICE).write_text(json.dumps({"defaults": defaults}, indent=2) + "\n")
 
 
 def _task(folder: Path, name: str) -> Any:

@@ -33,7 +33,10 @@ class ModelSettings:
     head_width: int = 32
     largest_side: int = 128
     shift: float = 3.0
-    """Of the noise schedule, in training as in the scheduler that is saved."""
+    """Of the scheduler that is saved."""
+    steps: int = 20
+    guidance: float = 4.0
+    """What the model folder advises for requests that leave it out."""
 
     @property
     def text_width(self) -> int:
