@@ -5,7 +5,7 @@ TOOLCHAIN = PYTHONPATH=deploy/local $(PYTHON) -m tridentserve_local.toolchain
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint shapes clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -26,6 +26,9 @@ lint: ## ruff, mypy and import-linter
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+shapes: setup ## train the model of examples/models/shapes anew, in hours; goes on where it stopped
+	PYTHONPATH=tools $(BIN)/python -m train_shapes train
 
 clean: ## remove what was made here; what was built into the user's cache stays
 	rm -rf .venv demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
