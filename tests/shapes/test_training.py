@@ -24,6 +24,9 @@ from train_shapes.settings import (
     VaeSettings,
 )
 from train_shapes.vae_training import VaeTask
+from tridentserve.domain.stages import STAGES
+from tridentserve.families.loading import LoadOptions
+from tridentserve.families.part import Part
 
 SMALL, LARGE = Batch(side=32, count=4, weight=0.5), Batch(side=64, count=2, weight=0.5)
 MINIATURE = Recipe(
@@ -130,6 +133,18 @@ def test_what_is_exported_loads_as_a_pipeline_and_draws_the_same_again(
     assert first[0].shape == (64, 64, 3)
     assert np.array_equal(first, again)
     assert not np.array_equal(first[0], first[1])
+
+
+@pytest.mark.models
+def test_the_export_can_be_served_and_is_asked_as_it_was_judged_where_nothing_is_said(
+    trained: Path, tmp_path: Path
+) -> None:
+    export.export(MINIATURE, trained, tmp_path)
+
+    (info,) = {Part(tmp_path, stage, LoadOptions(threads=1)).info for stage in STAGES}
+
+    assert (info.default_steps, info.default_guidance) == (evaluate.STEPS, evaluate.GUIDANCE)
+    assert info.default_shape.height == MINIATURE.model.largest_side
 
 
 @pytest.mark.models
