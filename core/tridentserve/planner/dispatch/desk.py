@@ -117,12 +117,19 @@ class Desk:
             return Widest().choices(journey, self._scene)
         pricing = self._settings.pricing
         if on_time and turn.tier is not Tier.AGED:
-            return worth(on_time, pricing, self._price)
+            return [worth(self._prompt(journey, turn, on_time), pricing, self._price)]
         # Late anyway: whatever fits, so that it does not wait for a width that helps nobody.
         offers = turn.outlook.offers
         first = worth(offers, pricing, self._price)
-        below = [one for one in reversed(offers) if one.degree < first[0].degree]
-        return (*first, *(one for one in below if one not in first))
+        return [first, *(one for one in reversed(offers) if one.degree < first.degree)]
+
+    def _prompt(self, journey: Journey, turn: Turn, on_time: Sequence[Offer]) -> Sequence[Offer]:
+        """Those by which it is done in good time; all, where none is."""
+        if self._settings.pricing is None:
+            return on_time
+        stretched_s = self._settings.pricing.stretch * turn.outlook.best_s
+        left_s = journey.demand.arrived_s + stretched_s - self._now
+        return [one for one in on_time if turn.outlook.total_s(one.option) <= left_s] or on_time
 
     def _find(self, journey: Journey, offer: Offer) -> Place | None:
         spread = self._settings.defragmentation and any(one.devices > 1 for one in offer.kinds)

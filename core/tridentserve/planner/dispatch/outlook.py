@@ -16,7 +16,7 @@ from math import hypot
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.offers import Offer, Offers
-from tridentserve.planner.dispatch.options import Option
+from tridentserve.planner.dispatch.options import Option, k_star
 from tridentserve.planner.dispatch.queues import ClassKey
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey, State
@@ -35,6 +35,8 @@ class Outlook:
     """Mean seconds of what comes after that stage, at its fastest."""
     rest_margin_s: float = 0.0
     """How much longer that is at its 90 % quantile."""
+    best_s: float = 0.0
+    """Mean seconds until it is done, alone, by the largest efficient degree (k*)."""
     is_known: bool = False
     """False where the time of some stage is unknown; all seconds are 0 then."""
 
@@ -101,7 +103,14 @@ class Outlooks:
             rest_s += fastest.mean_s + self._handoff_s(journey, stage)
             margin_s = hypot(margin_s, fastest.q90_s - fastest.mean_s)
             stage = following
-        return Outlook(offers=offers, rest_s=rest_s, rest_margin_s=margin_s, is_known=True)
+        best = k_star(tuple(offer.option for offer in offers if offer.option is not None))
+        return Outlook(
+            offers=offers,
+            rest_s=rest_s,
+            rest_margin_s=margin_s,
+            best_s=rest_s + (best.mean_s if best is not None else 0.0),
+            is_known=True,
+        )
 
     def _fastest(self, state: State, journey: Journey, stage: Stage) -> Option | None:
         """A later stage at its fastest; None where nobody hosts it, or its time is unknown."""

@@ -25,30 +25,28 @@ class Pricing:
 
     beta: float = 6.0
     """Price of a device where there are as many requests as devices."""
-    tolerance: float = 0.0
-    """Degrees that cost at most this share more than the cheapest are as good, if they fit."""
+    stretch: float = 2.0
+    """Degrees by which it is done within this times its best seconds after its arrival go before
+    others that are on time: where degrees cost nearly the same, a loose deadline would let the
+    largest shapes run on one device, and they are the tail."""
 
     def price(self, requests: int, devices: int) -> float:
         """The price of one device, in seconds of the request for a second of the device."""
         return self.beta * requests / max(1, devices)
 
 
-def worth(offers: Sequence[Offer], pricing: Pricing | None, price: float) -> tuple[Offer, ...]:
-    """The degrees that are worth it, the cheapest first.
+def worth(offers: Sequence[Offer], pricing: Pricing | None, price: float) -> Offer:
+    """The degree that is worth it.
 
     Args:
-        offers: those of known cost that may be chosen.
+        offers: those that may be chosen, of known cost; at least one.
         pricing: how; None for the largest efficient degree, and only that.
         price: of one device; see `Pricing.price`.
     """
-    if not offers:
-        return ()
     if pricing is None:
         efficient = [one for one in offers if _option(one).efficiency >= EFFICIENT]
-        return (max(efficient, key=lambda one: one.degree) if efficient else offers[0],)
-    costs = sorted((_cost(_option(one), price), one.degree, one) for one in offers)
-    limit = costs[0][0] * (1 + pricing.tolerance)
-    return tuple(offer for cost, _, offer in costs if cost <= limit)
+        return max(efficient, key=lambda one: one.degree) if efficient else offers[0]
+    return min(offers, key=lambda one: (_cost(_option(one), price), one.degree))
 
 
 def _cost(option: Option, price: float) -> float:
