@@ -275,6 +275,26 @@ def test_a_change_that_pays_says_what_it_costs() -> None:
     assert "17 x PodStart" in transition.message
 
 
+def test_the_only_encoder_is_not_replaced_for_a_small_gain() -> None:
+    """One worker of two encode devices in place of one of one device would stop all meanwhile."""
+    planner = Joint(QUICK)
+    asked = question("hunyuanvideo", mix("hunyuanvideo", 0.5))
+    best = planner.plan(asked)
+    (encoder,) = [pool for pool in best.pools if pool.shape.stages == E.stages]
+    elsewhere = replace(encoder, shape=replace(encoder.shape, devices=2))
+    before = replace(best, pools=tuple(
+        elsewhere if pool is encoder
+        else replace(pool, shape=replace(pool.shape, devices=6)) if pool.shape.devices == 7
+        else pool
+        for pool in best.pools
+    ))  # fmt: skip
+
+    after = planner.plan(replace(asked, previous=before, now=600.0))
+
+    assert after.pools == before.pools
+    assert codes(after) == {"DoesNotPay"}
+
+
 def test_a_placement_dwells() -> None:
     planner = Joint(replace(QUICK, dwell_s=300.0))
     before = planner.plan(question("hunyuanvideo", mix("hunyuanvideo", 0.3)))

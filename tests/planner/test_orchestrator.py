@@ -11,14 +11,14 @@ from tests.planner.specs import codes
 from tridentserve.domain.ids import NodeId
 from tridentserve.domain.load import Load
 from tridentserve.domain.plans import PlacementPlan
-from tridentserve.planner.placement.moves import MoveCosts, MoveKind, lost_device_s, moves
+from tridentserve.planner.placement.moves import MoveCosts, MoveKind, lost_device_s, moves, staying
 from tridentserve.planner.placement.orchestrator import Orchestrator, OrchestratorSettings
-from tridentserve.planner.placement.packing import Bundle, pack
+from tridentserve.planner.placement.packing import Bundle, pack, singled
 from tridentserve.planner.placement.replicas import arrange, needs_of, tenant_of
 from tridentserve.planner.placement.smoothing import SmoothedMix, smoothed
 from tridentserve.planner.placement.splitting import apportion
 from tridentserve.planner.placement.survey import Survey, survey
-from tridentserve.planner.projection import PlacementType
+from tridentserve.planner.projection import PlacementType, project
 from tridentserve.planner.protocols import PlacementInputs
 
 EDC, DC, ED, D, E, C = PlacementType
@@ -236,6 +236,21 @@ def test_a_pod_costs_its_start_and_all_weights_and_a_residency_only_what_is_lack
     assert lost_device_s(loads) < lost_device_s(pods)
     assert moves(whole, whole, profile("flux"), costs) == ()
     assert edc.shape.devices <= 8
+
+
+def test_one_encoder_more_leaves_the_first_where_it_is() -> None:
+    asked = seen(question("flux", mix("flux", 1.0), nodes(8, 8)))
+    n0, n1 = NodeId("n00"), NodeId("n01")
+
+    def plan(encoders: int) -> PlacementPlan:
+        bundle = Bundle(counts=((DC, 16 - encoders), (E, encoders)), group=8)
+        layouts = singled(pack([bundle], [(n0, 8), (n1, 8)]), asked.ungrouped)
+        return PlacementPlan(pools=project(layouts, asked.capacity).pools, reasons=())
+
+    kept = staying(plan(1), plan(2))
+
+    assert devices(kept) == {"DC": 8, "E": 1}
+    assert devices(staying(plan(2), plan(2))) == {"DC": 14, "E": 2}
 
 
 def test_the_trigger_compares_what_the_parts_could_serve() -> None:
