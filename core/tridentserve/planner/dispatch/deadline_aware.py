@@ -125,7 +125,10 @@ class DeadlineAware:
         """The first of every class and tier, as a heap."""
         line: list[_Entry] = []
         for stage in STAGES:
-            if not state.queue_length(stage) or not floor.open(stage):
+            if not state.queue_length(stage):
+                continue
+            # Who is urgent may have room made, so it is to be found on a full fleet as well.
+            if self._settings.redecision is None and not floor.open(stage):
                 continue
             for queue in self._queues.of(stage):
                 journey = state.journeys[queue.tickets[0][1]]

@@ -23,7 +23,7 @@ from tridentserve.planner.dispatch.options import EFFICIENT, Option
 class Pricing:
     """How dear devices are."""
 
-    beta: float = 6.0
+    beta: float = 8.0
     """Price of a device where there are as many requests as devices."""
     stretch: float = 2.0
     """Degrees by which it is done within this times its best seconds after its arrival go before

@@ -89,15 +89,13 @@ class Redecisions:
         """At most one segment of every worker takes over devices that are vacant there."""
         for name in self._candidates(self._state.roster.kinds(Stage.DIFFUSE), least=1):
             vacant = self._floor.vacant_devices(self._state.workers[name])
-            best: tuple[float, _Course, Option] | None = None
-            for course in self._courses(name):
-                for option in self._larger(course, len(vacant)):
-                    saved_s = course.left_s - course.left_at(option) - self._settings.cost_s
-                    rate = saved_s / (option.degree - course.current.degree)
-                    if saved_s >= self._settings.gain_s and (best is None or rate > best[0]):
-                        best = (rate, course, option)
-            if best is not None:
-                rate, course, option = best
+            grown = [
+                (saved_s / (option.degree - course.current.degree), course, option)
+                for course in self._courses(name)
+                for saved_s, option in self._best_growth(course, len(vacant))
+            ]
+            if grown:
+                _, course, option = max(grown, key=lambda one: (one[0], one[1].segment.id))
                 more = option.degree - course.current.degree
                 yield _resize(course, option, vacant[:more], "idle devices save seconds")
 
@@ -132,6 +130,15 @@ class Redecisions:
             if isinstance(change, Resize):
                 lacking -= len(segment.devices) - change.strategy.degree
         return lacking
+
+    def _best_growth(self, course: _Course, vacant: int) -> list[tuple[float, Option]]:
+        """The seconds that it saves at most, and at which degree; nothing if not worth it."""
+        saved = [
+            (course.left_s - course.left_at(option) - self._settings.cost_s, option)
+            for option in self._larger(course, vacant)
+        ]
+        worth_it = [one for one in saved if one[0] >= self._settings.gain_s]
+        return [max(worth_it, key=lambda one: one[0])] if worth_it else []
 
     def _larger(self, course: _Course, vacant: int) -> Iterator[Option]:
         last = course.current

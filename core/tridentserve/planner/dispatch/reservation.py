@@ -26,7 +26,7 @@ from tridentserve.planner.state import State
 class Reservation:
     """How much may be kept, and for whom."""
 
-    nodes: int = 2
+    nodes: int = 4
     """Workers that are drained at the same time."""
     degree: int = 4
     """Devices from which on a request counts as wide."""

@@ -1,0 +1,327 @@
+"""What DeadlineAware promises: degrees worth their price, wide work not starved, nobody forgotten.
+
+What every dispatch planner keeps to is in `contract/`; here is what only this one does.
+"""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.planner.contract.stress import Story, costs, fleet, tell
+from tests.planner.floor import Driver, chain, demand, state_of, worker
+from tests.planner.pricing import UP_TO_8, call, step
+
+from tridentserve.domain.cluster import Worker
+from tridentserve.domain.dispatch import Resize, Segment, StepFinished, Woken
+from tridentserve.domain.ids import RequestId
+from tridentserve.domain.profiles import Profile
+from tridentserve.domain.shapes import Shape
+from tridentserve.domain.stages import STAGES
+from tridentserve.planner.cost import CostModel
+from tridentserve.planner.dispatch.deadline_aware import DeadlineAware
+from tridentserve.planner.dispatch.desk import Settings
+from tridentserve.planner.dispatch.pricing import Pricing
+from tridentserve.planner.dispatch.redecision import Redecision
+from tridentserve.planner.dispatch.reservation import Reservation
+from tridentserve.planner.dispatch.urgency import HORIZON_S, PATIENCE
+from tridentserve.planner.dispatch.water_filling import WaterFilling
+from tridentserve.planner.registry import dispatch_planner
+
+E, D, C = STAGES
+SMALL, LARGE = Shape(height=64, width=64), Shape(height=512, width=512)
+ALONE = Settings(pricing=Pricing(), reservation=None, water_filling=None)
+"""Only the price decides."""
+
+
+def model() -> CostModel:
+    """Encode takes 0.1 s, decode 1 s; a step of SMALL 1 s on one device, of LARGE 8 s."""
+    known = []
+    for shape, seconds in ((SMALL, (1.0, 0.6, 0.4, 0.3)), (LARGE, (8.0, 4.2, 2.2, 1.2))):
+        known += [step(one, s, shape=shape) for s, one in zip(UP_TO_8, seconds, strict=True)]
+        known += [call(E, 0.1, shape=shape), call(C, 1.0, shape=shape)]
+    return CostModel(Profile(name="test", source="test", samples=tuple(known)))
+
+
+def node(name: str, devices: int = 8) -> Worker:
+    """A worker of all stages that runs several calls at once."""
+    held = tuple(f"{name}/gpu{index}" for index in range(devices))
+    one = worker(name, *STAGES, devices=held)
+    return replace(one, strategies=UP_TO_8, concurrent=True)
+
+
+def driver(chosen: Settings | None = None, *nodes: Worker, cost: CostModel | None = None) -> Driver:
+    planner = DeadlineAware(cost or model(), chosen)
+    return Driver(planner=planner, state=state_of(*(nodes or (node("n1"),))))
+
+
+def segment(floor: Driver, name: str) -> Segment:
+    """What a request runs in."""
+    return next(
+        one
+        for host in floor.state.workers
+        for one in floor.state.running(host)
+        if one.requests[0].request == name
+    )
+
+
+def diffuse(floor: Driver, name: str, deadline_s: float, shape: Shape = LARGE) -> None:
+    """A request arrives and gets past encode."""
+    floor.arrive(demand(name, floor.now, floor.now + deadline_s, shape=shape))
+    floor.finish(name)
+
+
+def waits(floor: Driver, name: str) -> bool:
+    return floor.state.journeys[RequestId(name)].running is None
+
+
+# --- 1: the price ---------------------------------------------------------------------------------
+
+
+def test_alone_on_the_cluster_the_fastest_degree_is_worth_it() -> None:
+    floor = driver(ALONE)
+    diffuse(floor, "a", 1000)
+
+    assert segment(floor, "a").strategy.degree == 8
+
+
+def test_among_many_the_efficient_degree_is_worth_it() -> None:
+    floor = driver(replace(ALONE, pricing=Pricing(beta=100, stretch=100)))
+    for index in range(4):
+        diffuse(floor, f"r{index}", 1000)
+
+    assert segment(floor, "r3").strategy.degree == 1
+
+
+def test_a_deadline_that_one_device_would_miss_raises_the_degree_and_no_further() -> None:
+    floor = driver(replace(ALONE, pricing=Pricing(beta=100, stretch=100)))
+    diffuse(floor, "a", 30)  # 4 steps of 4.2 s and decode, with what they may take longer
+
+    assert segment(floor, "a").strategy.degree == 2
+
+
+def test_decode_counts_when_a_degree_is_said_to_be_on_time() -> None:
+    """On one device diffusion takes 32 s: in time for 40, were it not for decode."""
+    known = [step(one, s, shape=LARGE) for s, one in zip(UP_TO_8, (8, 4.2, 2.2, 1.2), strict=True)]
+    known += [call(E, 0.1, shape=LARGE), call(C, 20.0, shape=LARGE)]
+    cost = CostModel(Profile(name="test", source="test", samples=tuple(known)))
+    floor = driver(replace(ALONE, pricing=Pricing(beta=100, stretch=100)), cost=cost)
+    diffuse(floor, "a", 50)
+
+    assert segment(floor, "a").strategy.degree > 1
+
+
+def test_without_pricing_the_degree_is_the_largest_efficient_one() -> None:
+    floor = driver(replace(ALONE, pricing=None))
+    diffuse(floor, "a", 1000, SMALL)
+    diffuse(floor, "b", 1000, LARGE)
+
+    assert segment(floor, "a").strategy.degree == 2
+    assert waits(floor, "b")  # for 8: 6 are vacant
+
+
+# --- 2: drained nodes -----------------------------------------------------------------------------
+
+
+def _urgent_and_small(reservation: Reservation | None) -> Driver:
+    """`wide` needs 8 devices to be on time, one of which is busy; small work comes after it."""
+    chosen = Settings(
+        pricing=Pricing(beta=100, stretch=100), reservation=reservation, water_filling=None
+    )
+    floor = driver(chosen, node("n1"))
+    diffuse(floor, "first", 1000, SMALL)
+    floor.now = 1.0
+    floor.arrive(demand("wide", 1.0, 1.0 + 10.5, shape=LARGE), demand("s", 1.0, 900.0, shape=SMALL))
+    floor.finish("wide")
+    floor.finish("s")
+    return floor
+
+
+def test_a_node_is_kept_for_a_request_that_needs_all_of_it() -> None:
+    floor = _urgent_and_small(Reservation())
+
+    assert waits(floor, "wide")
+    assert waits(floor, "s")
+    floor.finish("first")
+    assert len(segment(floor, "wide").devices) == 8
+
+
+def test_without_reservation_small_work_goes_first() -> None:
+    floor = _urgent_and_small(None)
+
+    assert not waits(floor, "s")
+
+
+# --- 3: places ------------------------------------------------------------------------------------
+
+
+def test_decode_goes_where_it_breaks_the_fewest_groups_of_devices() -> None:
+    floor = driver(replace(ALONE, pricing=None), node("n1"), node("n2"))
+    diffuse(floor, "large", 1000, LARGE)  # 8 of one node
+    diffuse(floor, "small", 1000, SMALL)  # 2 of the other
+    hosts = floor.where("large"), floor.where("small")
+    floor.finish("large")
+
+    assert hosts[0] != hosts[1]
+    assert floor.where("large") == hosts[1]  # 6 left there, against a whole node where it ran
+
+
+def test_with_that_switched_off_decode_stays_where_its_input_is() -> None:
+    chosen = replace(ALONE, pricing=None, defragmentation=False)
+    floor = driver(chosen, node("n1"), node("n2"))
+    diffuse(floor, "large", 1000, LARGE)
+    diffuse(floor, "small", 1000, SMALL)
+    host = floor.where("large")
+    floor.finish("large")
+
+    assert floor.where("large") == host
+
+
+# --- 4: idle devices ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("filling", "degree"), [(None, 1), (WaterFilling(efficiency=0.5), 8)])
+def test_when_nothing_waits_idle_devices_make_it_faster(
+    filling: WaterFilling | None, degree: int
+) -> None:
+    pricing = Pricing(beta=100, stretch=100)
+    floor = driver(Settings(pricing=pricing, reservation=None, water_filling=filling))
+    diffuse(floor, "a", 1000)
+
+    assert segment(floor, "a").strategy.degree == degree
+
+
+# --- 5: changing what runs ------------------------------------------------------------------------
+
+ELASTIC = Settings(
+    pricing=Pricing(beta=100, stretch=100),
+    water_filling=None,
+    redecision=Redecision(cap=1, urgent_s=30.0),
+)
+
+
+def _boundary(floor: Driver, name: str, done: int) -> None:
+    floor.send(StepFinished(segment=segment(floor, name).id, step=done))
+
+
+def test_what_runs_grows_into_idle_devices_once_and_no_more() -> None:
+    floor = driver(ELASTIC)
+    diffuse(floor, "a", 1000)
+    floor.send(Woken())
+    _boundary(floor, "a", 1)
+    grown = segment(floor, "a")
+    floor.send(Woken())
+
+    assert (grown.strategy.degree, len(grown.devices)) == (8, 8)
+    assert sum(isinstance(one, Resize) for one in floor.actions) == 1
+
+
+def test_a_growth_that_costs_more_than_it_saves_is_left_alone() -> None:
+    dear = replace(ELASTIC, redecision=Redecision(cost_s=60.0))
+    floor = driver(dear)
+    diffuse(floor, "a", 1000)
+    floor.send(Woken())
+
+    assert not any(isinstance(one, Resize) for one in floor.actions)
+
+
+def test_who_has_time_gives_devices_to_who_has_not() -> None:
+    floor = driver(replace(ELASTIC, pricing=None))
+    diffuse(floor, "patient", 5000)
+    floor.now = 0.5
+    floor.arrive(demand("urgent", 0.5, 30.0, shape=SMALL))
+    before = segment(floor, "patient").strategy.degree
+    _boundary(floor, "patient", 1)
+
+    assert before == 8
+    assert segment(floor, "patient").strategy.degree == 4
+    assert not waits(floor, "urgent")
+
+
+def test_production_never_asks_for_what_its_router_cannot_do() -> None:
+    planner = dispatch_planner("DeadlineAware", model())
+    floor = Driver(planner=planner, state=state_of(node("n1")))
+    floor.arrive(*(demand(f"r{index}", 0, 40, shape=LARGE) for index in range(12)))
+    rng = Random(0)
+    while floor.finish_some(rng):
+        floor.now += 1.0
+
+    assert not any(isinstance(one, Resize) for one in floor.actions)
+
+
+# --- late and far deadlines -----------------------------------------------------------------------
+
+
+def test_late_work_displaces_nothing_that_is_on_time_until_it_has_aged() -> None:
+    floor = driver(ALONE, node("n1", 1))
+    floor.arrive(demand("runs", 0, 100, shape=SMALL))
+    floor.now = 10.0
+    floor.arrive(demand("late", 0, 9, shape=SMALL), demand("fine", 10, 100, shape=SMALL))
+    floor.finish("runs")
+    first = floor.running()
+
+    assert first == ["runs"] or "late" not in first
+    floor.now = 9 + (PATIENCE + 1) * 10
+    floor.arrive(demand("newer", floor.now, floor.now + 200, shape=SMALL))
+    while "late" not in floor.running():
+        floor.finish(floor.running()[0])
+        assert "newer" not in floor.running()
+
+
+@pytest.mark.parametrize("far", [HORIZON_S * 10, float("inf")])
+def test_a_far_deadline_does_not_wait_for_ever(far: float) -> None:
+    floor = driver(ALONE, node("n1", 1))
+    floor.arrive(demand("runs", 0, 100, shape=SMALL), demand("far", 0, far, shape=SMALL))
+    floor.now = 2 * HORIZON_S
+    floor.arrive(demand("new", floor.now, floor.now + 50, shape=SMALL))
+    while "far" not in floor.running():
+        floor.finish(floor.running()[0])
+
+    assert waits(floor, "new")
+
+
+def test_a_stream_of_urgent_work_starves_nobody() -> None:
+    """On one device, twice as much arrives as it can do; all of what is late is served in turn."""
+    floor = driver(ALONE, node("n1", 1))
+    floor.arrive(demand("old", 0, 1, shape=SMALL))
+    floor.arrive(*(demand(f"x{index}", 0, 6, shape=SMALL) for index in range(3)))
+    for index in range(200):
+        floor.now = index * 2.5
+        floor.arrive(demand(f"r{index}", floor.now, floor.now + 8, shape=SMALL))
+        floor.finish(floor.running()[0])
+        if RequestId("old") not in floor.state.journeys:
+            break
+
+    assert floor.now < 1 + (PATIENCE + 4) * 6
+
+
+# --- what is kept from one decision to the next ---------------------------------------------------
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 99999))
+def test_a_planner_built_anew_decides_as_one_that_saw_everything(seed: int) -> None:
+    """Without clocks (nobody waits for a node to drain), the state says it all."""
+    rng = Random(seed)
+    workers = fleet(rng)
+    cost = costs()
+    chosen = Settings(reservation=None)
+    floor = Driver(planner=DeadlineAware(cost, chosen), state=state_of(*workers))
+    story = Story(rng, workers)
+    for _ in range(40):
+        floor.now += rng.choice([0.0, 0.1, 1.0, 5.0])
+        for change in story.next(floor.state, floor.now):
+            tell(floor, change)
+        fresh = DeadlineAware(cost, chosen).decide(floor.state, Woken(), floor.now)
+        assert fresh == floor.planner.decide(floor.state, Woken(), floor.now)
+
+
+def test_what_is_unknown_goes_by_deadline_next_to_its_input() -> None:
+    floor = driver(None, *chain(), cost=CostModel())
+    floor.arrive(demand("a", 1, 90), demand("b", 2, 80), demand("c", 3, 70))
+    for _ in range(9):
+        floor.finish(floor.running()[0])
+
+    encoded = [one.segment.requests[0].request for one in floor.started if one.segment.stage is E]
+    assert encoded == ["a", "c", "b"]
