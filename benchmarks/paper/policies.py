@@ -1,0 +1,178 @@
+"""Which contenders there are: the opponent's family, ours, and everybody else, with settings. Pure.
+
+The opponent is a family: the paper leaves open how often its program is solved, how requests age,
+how efficient a degree must be, and whether decode is in the estimate. `CHOSEN` names the members
+that speak for their families, fixed by the runs of section `family` and by no other cells.
+"""
+
+from dataclasses import replace
+from itertools import product
+
+from paper.contenders import ByDeadline, ByRemaining, Contender, PlacementChoice
+from tridentserve.domain.stages import Stage
+from tridentserve.planner.dispatch.backfill import Passing
+from tridentserve.planner.dispatch.degrees import KStar, LargestEfficientThatFits
+from tridentserve.planner.dispatch.desk import Settings
+from tridentserve.planner.dispatch.fits import fewest_blocks_broken
+from tridentserve.planner.dispatch.ilp import Covers, IlpSettings, Late
+from tridentserve.planner.dispatch.ordered import Rules
+from tridentserve.planner.dispatch.redecision import Redecision
+from tridentserve.planner.placement.colocated import ColocatedSettings
+from tridentserve.planner.placement.joint import JointSettings
+from tridentserve.planner.placement.moves import MoveCosts
+from tridentserve.planner.placement.orchestrator import OrchestratorSettings
+from tridentserve.planner.placement.static_split import StaticSplitSettings
+from tridentserve.planner.registry import DISPATCH_POLICIES
+
+DEGREES = (1, 2, 4, 8)
+_MOVES = MoveCosts(residency=True)
+THEIR_PLACEMENT = OrchestratorSettings(costs=_MOVES)
+OUR_PLACEMENT = JointSettings(costs=_MOVES)
+_WHOLE = ColocatedSettings()
+_DRAINING = Rules(
+    degrees=LargestEfficientThatFits(), passing=Passing.RESERVATION, fit=fewest_blocks_broken
+)
+
+
+BOUND = Contender(name="bound", dispatch="Fifo", placement=_WHOLE)
+"""Not a policy: stands for the relaxations of `bounds`."""
+
+
+def _theirs(settings: IlpSettings) -> Contender:
+    parts = [f"w{settings.window_s:g}", f"a{settings.ageing:g}", f"e{settings.threshold:g}"]
+    parts = parts[:1] + parts[2:] if settings.late is Late.INVERTED else parts
+    name = f"theirs/{settings.late.value}/{settings.covers.value}/{'/'.join(parts)}"
+    return Contender(name=name, dispatch=settings, placement=THEIR_PLACEMENT)
+
+
+def opponents() -> tuple[Contender, ...]:
+    """The family of what the paper describes."""
+    sound = [
+        IlpSettings(window_s=window_s, ageing=ageing, threshold=threshold, covers=covers)
+        for covers, window_s, ageing, threshold in product(
+            (Covers.REST, Covers.DIFFUSE), (0.5, 0.25, 1.0), (0.1, 0.0, 0.5), (0.8, 0.6)
+        )
+    ]
+    inverted = [
+        IlpSettings(late=Late.INVERTED, threshold=threshold, covers=covers)
+        for covers, threshold in product((Covers.DIFFUSE, Covers.REST), (0.8, 0.6))
+    ]
+    return tuple(map(_theirs, (*sound, *inverted)))
+
+
+def _fixed(name: str, dispatch: str, placement: PlacementChoice) -> Contender:
+    return Contender(name=name, dispatch=dispatch, placement=placement)
+
+
+def _others(names: tuple[str, ...]) -> tuple[Contender, ...]:
+    """Every other dispatch policy that there is, with its usual settings, on whole nodes."""
+    families = ("B1", "B2", "B3", "B4", "B5", "B6", "Ilp", "DeadlineAware")
+    return tuple(
+        _fixed(f"policy/{name}", name, _WHOLE) for name in names if not name.startswith(families)
+    )
+
+
+def static_degrees() -> tuple[Contender, ...]:
+    """B1 at every degree."""
+    return tuple(_fixed(f"B1/{degree}", f"B1/{degree}", _WHOLE) for degree in DEGREES)
+
+
+def best_fits() -> tuple[Contender, ...]:
+    """Earliest deadline first, best fit, with the same care for whole groups as ours."""
+    rules = {
+        "EDF/largest": _DRAINING,
+        "EDF/kstar": replace(_DRAINING, degrees=KStar()),
+        "EDF/largest/backfill": replace(_DRAINING, passing=Passing.BACK_FILL),
+    }
+    return tuple(
+        Contender(name=name, dispatch=ByDeadline(rules=one), placement=_WHOLE)
+        for name, one in rules.items()
+    )
+
+
+def baselines() -> tuple[Contender, ...]:
+    """B2 to B6, manual splits at every degree, stages scaled one by one, and every policy else."""
+    shares = ((1, 6, 1), (1, 12, 3), (1, 28, 3))
+    splits = [
+        StaticSplitSettings(encode=e, diffuse=d, decode=c, group=degree)
+        for (e, d, c), degree in product(shares, DEGREES)
+    ]
+    shortest = Rules(degrees=KStar(), passing=Passing.BACK_FILL)
+    return (
+        _fixed("B2", "B2", "Bucketed"),
+        _fixed("B3/strict", "B3", _WHOLE),
+        _fixed("B3/backfill", "B3/BackFill", _WHOLE),
+        _fixed("B4", "B4", _WHOLE),
+        _fixed("B5", "B5", "BucketedStages"),
+        *(
+            _fixed(f"B6/{e}:{d}:{c}", "B6", StaticSplitSettings(encode=e, diffuse=d, decode=c))
+            for e, d, c in shares
+        ),
+        *(
+            _fixed(f"split/{one.encode:g}:{one.diffuse:g}:{one.decode:g}/{one.group}", "Fifo", one)
+            for one in splits
+        ),
+        *(
+            Contender(
+                name=f"SRPT/a{ageing:g}",
+                dispatch=ByRemaining(rules=shortest, ageing=ageing),
+                placement=_WHOLE,
+            )
+            for ageing in (0.03, 0.1, 0.3)
+        ),
+        *(
+            Contender(
+                name=f"HPA/{degree}",
+                dispatch="Fifo",
+                placement="Proportional",
+                devices=((Stage.DIFFUSE, degree),),
+            )
+            for degree in DEGREES
+        ),
+        *_others(DISPATCH_POLICIES),
+    )
+
+
+OURS = Contender(name="ours", dispatch=Settings(store="nccl"), placement=OUR_PLACEMENT)
+WITH_STEPS = Contender(
+    name="ours/steps",
+    dispatch=Settings(redecision=Redecision(), store="nccl"),
+    placement=OUR_PLACEMENT,
+)
+
+
+def factorial(opponent: Contender) -> tuple[Contender, ...]:
+    """{theirs, ours} placement x {theirs, ours} dispatch; ours with decisions at steps apart."""
+    return (
+        opponent,
+        OURS,
+        replace(OURS, name="ours/their placement", placement=THEIR_PLACEMENT),
+        replace(opponent, name="theirs/our placement", placement=OUR_PLACEMENT),
+        WITH_STEPS,
+    )
+
+
+def ablations() -> tuple[Contender, ...]:
+    """Ours, each with one mechanism less."""
+    without = {
+        "pricing": Settings(pricing=None, store="nccl"),
+        "reservation": Settings(reservation=None, store="nccl"),
+        "defragmentation": Settings(defragmentation=False, store="nccl"),
+        "water-filling": Settings(water_filling=None, store="nccl"),
+    }
+    return tuple(
+        replace(OURS, name=f"ours/no {name}", dispatch=settings)
+        for name, settings in without.items()
+    )
+
+
+CHOSEN = {
+    "theirs": "theirs/sound/rest/w0.5/a0.1/e0.8",
+    "EDF": "EDF/largest",
+}
+"""Members that speak for their families: fixed here before any held-out cell was looked at."""
+
+
+def opponent() -> Contender:
+    """The member of the family that all is compared with."""
+    return next(one for one in opponents() if one.name == CHOSEN["theirs"])

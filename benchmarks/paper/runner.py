@@ -1,0 +1,186 @@
+"""Makes runs and keeps their records, so that a comparison of hours can stop and go on.
+
+Records are lines of JSON in one file, each under a key: a hash of the cell, the contender with all
+its settings, the seed, and the source of all that decides or simulates. So a changed planner makes
+its old results useless rather than wrong, and nobody has to remember to throw them away. Only this
+process writes; a last line that was cut short by a crash is dropped, anything else is an error.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from itertools import islice, takewhile
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from tqdm import tqdm
+
+import tridentserve
+from paper.cells import Cell
+from paper.contenders import Contender, canonical
+from paper.grid import Run
+from paper.outcomes import Figures, bounded, simulated
+from paper.policies import BOUND
+from tridentserve.errors import InvalidFieldError
+
+_DECIDES = ("domain", "planner", "sim", "manifest/profiles")
+_OURS = ("bounds.py", "cells.py", "jobs.py", "outcomes.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A line of the file."""
+
+    key: str
+    label: str
+    seed: int
+    took_s: float
+    """Processor seconds of the machine that it ran on."""
+    figures: Figures
+
+
+_LINE = TypeAdapter(Kept)
+
+
+def source_hash() -> str:
+    """Of all files on which a result depends."""
+    root = Path(tridentserve.__path__[0])
+    files = [one for part in _DECIDES for one in sorted((root / part).rglob("*"))]
+    files += [Path(__file__).with_name(name) for name in _OURS]
+    digest = sha256()
+    for file in files:
+        if file.suffix in {".py", ".json"}:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def key_of(run: Run, source: str) -> str:
+    """Under which a run's record is kept; its section plays no part."""
+    content = f"{_where(run.cell)}|{_policy(run.contender)}|{run.seed}|{source}"
+    return sha256(content.encode()).hexdigest()[:24]
+
+
+@cache
+def _where(cell: Cell) -> str:
+    return canonical(cell)
+
+
+@cache
+def _policy(contender: Contender) -> str:
+    """A contender without its name."""
+    if contender == BOUND:
+        return "bound"
+    parts = (contender.dispatch, contender.placement, contender.devices, contender.decision)
+    return canonical(parts)
+
+
+class Results:
+    """The file of records."""
+
+    def __init__(self, path: Path, source: str) -> None:
+        """Read what is there.
+
+        Raises:
+            InvalidFieldError: a line is no record; names file and line.
+        """
+        self._path, self._source = path, source
+        self._kept = {one.key: one for one in _read(path)}
+
+    def figures(self, run: Run) -> Figures | None:
+        """Those of a run by the present source; None where it was not made."""
+        found = self._kept.get(key_of(run, self._source))
+        return None if found is None else found.figures
+
+    def took_s(self, run: Run) -> float | None:
+        """Processor seconds of a run."""
+        found = self._kept.get(key_of(run, self._source))
+        return None if found is None else found.took_s
+
+    def keep(self, run: Run, figures: Figures, took_s: float) -> None:
+        """Append a record."""
+        kept = Kept(
+            key=key_of(run, self._source),
+            label=run.label,
+            seed=run.seed,
+            took_s=took_s,
+            figures=figures,
+        )
+        self._kept[kept.key] = kept
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as file:
+            file.write(_LINE.dump_json(kept) + b"\n")
+
+
+def _read(path: Path) -> Iterable[Kept]:
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole, end = content[: content.rfind(b"\n") + 1], content.rfind(b"\n") + 1
+    if end < len(content):
+        with path.open("r+b") as file:
+            file.truncate(end)
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            yield _LINE.validate_json(line)
+        except ValueError as error:
+            raise InvalidFieldError(f"{path}:{number}", f"is no record: {error}") from None
+
+
+def made(run: Run) -> tuple[Figures, float]:
+    """Make a run here and now: its figures, and the processor seconds that they took."""
+    begun = time.process_time()
+    compute = bounded if run.contender == BOUND else simulated
+    figures = compute(run.cell, run.contender, run.seed)
+    return figures, time.process_time() - begun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much may be spent."""
+
+    jobs: int
+    budget_s: float
+    """No run is begun later than this."""
+
+
+def make(
+    runs: Sequence[Run],
+    results: Results,
+    effort: Effort,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Make what is missing, in order, within the budget; how many were made."""
+    until_s = clock() + effort.budget_s
+    missing = unique(run for run in runs if results.figures(run) is None)
+    begin = takewhile(lambda run: clock() < until_s, missing)
+    count = 0
+    with tqdm(total=len(missing), unit="run", smoothing=0.1) as bar:
+        for run, figures, took_s in _all(begin, effort.jobs):
+            results.keep(run, figures, took_s)
+            count += 1
+            bar.set_description(f"{run.label} {run.seed}"[:60], refresh=False)
+            bar.update()
+    return count
+
+
+def _all(runs: Iterator[Run], jobs: int) -> Iterator[tuple[Run, Figures, float]]:
+    """Runs as they are done, so many at a time; one is taken up when another is done."""
+    if jobs == 1:
+        yield from ((run, *made(run)) for run in runs)
+        return
+    # Spawned, since threads of a solver do not survive a fork.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        begun = {pool.submit(made, run): run for run in islice(runs, jobs)}
+        while begun:
+            for done in wait(begun, return_when=FIRST_COMPLETED).done:
+                yield (begun.pop(done), *done.result())
+                begun |= {pool.submit(made, run): run for run in islice(runs, 1)}
+
+
+def unique(runs: Iterable[Run]) -> list[Run]:
+    """Runs without those that another section asks for as well."""
+    return list({key_of(run, ""): run for run in runs}.values())

@@ -1,0 +1,137 @@
+"""What is declared is well-formed, means the same in every process, and builds."""
+
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from paper.cells import Cell, is_held_out, profile_of, scenario_of
+from paper.contenders import canonical, dispatch_of, placement_of
+from paper.declared_cells import cells, family_cells
+from paper.grid import comparison_runs
+from paper.outcomes import experiment
+from paper.policies import (
+    CHOSEN,
+    OURS,
+    ablations,
+    baselines,
+    best_fits,
+    factorial,
+    opponent,
+    opponents,
+    static_degrees,
+)
+from paper.runner import key_of
+from paper.validity import cell_of, fit_runs, sd3_cell
+from tridentserve.planner.cost import CostModel
+from tridentserve.planner.dispatch.desk import Settings
+from tridentserve.sim.experiment import demands_of, least_device_s
+from tridentserve.sim.workload import mix
+
+EVERYBODY = (
+    *factorial(opponent()),
+    *opponents()[1:],
+    *static_degrees(),
+    *best_fits(),
+    *baselines(),
+    *ablations(),
+)
+
+
+def test_names_are_unique() -> None:
+    for names in ([one.name for one in cells()], [one.name for one in EVERYBODY]):
+        assert [name for name, count in Counter(names).items() if count > 1] == []
+
+
+def test_contenders_differ_in_more_than_their_names() -> None:
+    contents = Counter(canonical(replace(one, name="")) for one in EVERYBODY)
+    assert [content for content, count in contents.items() if count > 1] == []
+
+
+def test_who_speaks_for_a_family_belongs_to_it() -> None:
+    assert CHOSEN["theirs"] in {one.name for one in opponents()}
+    assert CHOSEN["EDF"] in {one.name for one in best_fits()}
+
+
+@pytest.mark.parametrize("contender", EVERYBODY, ids=lambda one: one.name)
+def test_every_contender_can_be_made(contender: object) -> None:
+    made = next(one for one in EVERYBODY if one is contender)
+    assert callable(dispatch_of(made.dispatch)(CostModel()).decide)
+    assert callable(placement_of(made.placement)[1]().plan)
+
+
+def test_every_cell_is_a_scenario() -> None:
+    for cell in (*cells(), cell_of(2.0, 1.3), sd3_cell(20.0, 1.2)):
+        assert scenario_of(cell, 1, "Colocated").arrivals_s == cell.duration_s
+
+
+def test_families_are_never_tuned_on_held_out_cells() -> None:
+    held_out = {cell.name for cell in cells() if is_held_out(cell.name)}
+    assert held_out
+    assert not held_out & {cell.name for cell in family_cells()}
+    tuned = {run.cell.name for run in comparison_runs() if run.section == "family"}
+    assert tuned
+    assert not held_out & tuned
+
+
+def test_the_division_of_cells_stays_as_it_was_committed() -> None:
+    assert is_held_out("cogvideox-0.85-1.5x")
+    assert not is_held_out("cogvideox-0.85-2.5x")
+
+
+def test_a_setting_changes_the_key_and_a_name_does_not() -> None:
+    run = next(one for one in comparison_runs() if one.contender == OURS)
+    renamed = replace(run, section="other", contender=replace(OURS, name="other"))
+    changed = replace(run, contender=replace(OURS, dispatch=Settings(patience=1.0)))
+    assert key_of(run, "a") == key_of(renamed, "a")
+    assert len({key_of(one, "a") for one in (run, changed)} | {key_of(run, "b")}) == 3
+
+
+_IN_A_PROCESS = """
+from paper.runner import key_of
+from paper.validity import fit_runs
+print(key_of(next(fit_runs()), "x"))
+"""
+
+
+def test_keys_are_the_same_in_every_process() -> None:
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", _IN_A_PROCESS],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert answers == {key_of(next(fit_runs()), "x")}
+
+
+def test_contenders_meet_the_same_requests_with_the_same_deadlines() -> None:
+    cell = Cell(pipeline="flux", load=0.5, deadline="2.5x", nodes=1, duration_s=300.0)
+    theirs, ours = (demands_of(experiment(cell, one, 7)) for one in (opponent(), OURS))
+    assert theirs == ours
+    assert len(theirs) > 5
+
+
+def test_a_slow_down_leaves_the_load_as_it_is() -> None:
+    usual = Cell(pipeline="cogvideox", load=0.8, deadline="2.5x")
+    rates = []
+    for cell in (usual, replace(usual, slow_down=1.25)):
+        asks = experiment(cell, OURS, 1).asks
+        rates.append(len(asks) * cell.slow_down / cell.duration_s)
+    shapes = tuple({ask.shape for ask in experiment(usual, OURS, 1).asks})
+    device_s = least_device_s(profile_of(usual), mix("Medium", shapes, 6))
+    for rate in rates:
+        assert rate * device_s / usual.devices == pytest.approx(0.8, rel=0.05)
+
+
+def test_phases_fill_the_time_and_average_to_the_load() -> None:
+    cell = Cell(pipeline="cogvideox", load=0.7, deadline="2.5x", phases="five")
+    phases = scenario_of(cell, 1, "Colocated").workload.phases
+    total = sum((one.load or 0) * one.duration_s for one in phases)
+    assert total / cell.duration_s == pytest.approx(0.7)
+    assert cell.switches_s[:2] == (600.0, 1500.0)
