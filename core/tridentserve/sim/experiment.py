@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tridentserve.domain.dispatch import Demand
 from tridentserve.domain.ids import RequestId
+from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.shapes import Shape
 from tridentserve.planner.cost import CostModel
@@ -32,6 +33,8 @@ class Experiment:
     dispatch: Callable[[CostModel], DispatchPlanner]
     placement: Callable[[], PlacementPlanner] | None = None
     """None for a fixed placement."""
+    plan: PlacementPlan | None = None
+    """The fixed placement, where it is another than the scenario's."""
 
     @property
     def decision(self) -> DecisionPart:

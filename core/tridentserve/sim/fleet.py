@@ -13,18 +13,11 @@ from dataclasses import dataclass, field
 
 from tridentserve.domain.cluster import Cluster, Device, Worker
 from tridentserve.domain.ids import (
-    ContentDigest,
     DeviceId,
-    MemoryDomain,
     NodeId,
-    PipelineName,
-    PoolName,
-    Revision,
     WorkerId,
 )
 from tridentserve.domain.plans import PlacementPlan, PoolPlan
-from tridentserve.domain.stages import STAGES
-from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.planner.pools import (
     MarkDraining,
     PoolKey,
@@ -34,28 +27,8 @@ from tridentserve.planner.pools import (
     Step,
     UnmarkDraining,
 )
+from tridentserve.sim.pods import REVISION, Pod, node_id, pod_name, worker_of
 from tridentserve.sim.scenario import ClusterPart
-
-PIPELINE = PipelineName("default/simulated")
-REVISION = Revision("simula")
-_DIGEST = ContentDigest("simulated")
-_LETTERS = dict(zip(STAGES, "edc", strict=True))
-
-
-@dataclass(slots=True)
-class Pod:
-    """One pod; without a node it waits for room."""
-
-    id: WorkerId
-    key: PoolKey
-    number: int
-    node: NodeId | None = None
-    devices: tuple[DeviceId, ...] = ()
-    ready: bool = False
-    labelled: bool = False
-    """Drains."""
-    deleted: bool = False
-    """Its Deployment does without it; it goes when it is idle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,28 +96,7 @@ class Fleet:
 
     def worker(self, pod: Pod) -> Worker:
         """The worker that a pod is."""
-        assert pod.node is not None
-        stages = frozenset(pod.key.stages)
-        return Worker(
-            id=pod.id,
-            pipeline=PIPELINE,
-            pool=PoolName(pod.key.label),
-            revision=REVISION,
-            node=pod.node,
-            pod_uid=str(pod.id),
-            boot_id="1",
-            digest=_DIGEST,
-            address="",
-            devices=pod.devices,
-            fraction_percent=pod.key.shape.fraction_percent,
-            capable=stages,
-            resident=stages,
-            strategies=strategies(len(pod.devices)),
-            slots=self._batch,
-            concurrent=True,
-            domain=MemoryDomain(pod.node),
-            draining=pod.labelled,
-        )
+        return worker_of(pod, self._batch)
 
     def cluster(self, workers: Iterable[Worker]) -> Cluster:
         """What the placement planner may look at."""
@@ -265,8 +217,7 @@ class Fleet:
 
     def _create(self, key: PoolKey) -> None:
         self._made += 1
-        letters = "".join(_LETTERS[stage] for stage in STAGES if stage in key.stages)
-        pod = Pod(id=WorkerId(f"{letters}-{self._made:04d}"), key=key, number=self._made)
+        pod = Pod(id=pod_name(key, self._made), key=key, number=self._made)
         self._pods[pod.id] = pod
 
     def _remove(self, pod: Pod) -> None:
@@ -332,22 +283,3 @@ class Fleet:
             key=lambda node: (on.count(node.id) >= hint.get(node.id, 0), len(node.free), node.id),
             default=None,
         )
-
-
-def node_id(index: int) -> NodeId:
-    """Name of a node by its number.
-
-    >>> node_id(3)
-    'n03'
-    """
-    return NodeId(f"n{index:02d}")
-
-
-def strategies(devices: int) -> tuple[Strategy, ...]:
-    """What a worker with so many devices can do: one device, and groups of powers of two."""
-    found = [SINGLE]
-    degree = 2
-    while degree <= devices:
-        found.append(Strategy(ulysses=degree))
-        degree *= 2
-    return tuple(found)

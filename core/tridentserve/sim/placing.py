@@ -9,11 +9,10 @@ policy begins with a placement that fits, and pays only for changes.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tridentserve.domain.cluster import Sharing, Worker
-from tridentserve.domain.ids import NodeId, PipelineName, WorkerId
-from tridentserve.domain.load import ClassRate, Load, StageTime
-from tridentserve.domain.pipeline import Behavior, Limits, PipelineSpec, ScalingRule, StageSpec
-from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape, Reason
+from tridentserve.domain.cluster import Worker
+from tridentserve.domain.ids import NodeId, WorkerId
+from tridentserve.domain.load import Load
+from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.errors import InvalidFieldError
@@ -22,15 +21,15 @@ from tridentserve.planner.cost import CostModel
 from tridentserve.planner.protocols import PlacementInputs, PlacementPlanner
 from tridentserve.sim.agenda import Agenda, Rank
 from tridentserve.sim.dispatch import Dispatch
-from tridentserve.sim.fleet import PIPELINE, REVISION, Fleet, Pod, node_id
+from tridentserve.sim.experiment import Experiment
+from tridentserve.sim.fleet import Fleet
 from tridentserve.sim.items import Item, Killed, Look, Move, Started
 from tridentserve.sim.ledger import Ledger
-from tridentserve.sim.scenario import PlacementPart, Scenario
-from tridentserve.sim.workload import Ask
+from tridentserve.sim.pipelines import fixed_plan, load_of, spec_of
+from tridentserve.sim.pods import REVISION, Pod
 from tridentserve.sim.world import World
 
 _PATIENCE = transitions.Patience(unschedulable_s=30.0, start_s=600.0, retry_s=300.0, tick_s=5.0)
-_MANY = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +49,17 @@ class Placing:
 
     def __init__(
         self,
-        scenario: Scenario,
+        experiment: Experiment,
         bench: Bench,
-        planner: PlacementPlanner | None,
-        asks: tuple[Ask, ...],
         cost: CostModel,
         profile: Profile,
     ) -> None:
-        """Nothing is placed; `planner` is None for a fixed placement."""
-        self._scenario, self._bench, self._planner = scenario, bench, planner
-        self._settings, self._asks, self._cost = scenario.placement, asks, cost
-        self._profile = profile
+        """Nothing is placed; `cost` and `profile` are what planners believe."""
+        scenario, placement = experiment.scenario, experiment.placement
+        self._scenario, self._bench = scenario, bench
+        self._planner: PlacementPlanner | None = None if placement is None else placement()
+        self._settings, self._asks, self._cost = scenario.placement, experiment.asks, cost
+        self._profile, self._fixed = profile, experiment.plan
         self._spec = spec_of(scenario)
         self._scaling, self._moving = scaling.NO_MEMORY, transitions.NO_MEMORY
         self._seconds: dict[tuple[Stage, int], float] = {}
@@ -75,7 +74,7 @@ class Placing:
         """
         fleet = self._bench.fleet
         if self._planner is None:
-            self.plan = fixed_plan(self._scenario)
+            self.plan = self._fixed or fixed_plan(self._scenario)
         else:
             self.plan = self._wanted(self._load(self._settings.window_s), 0.0)
             self._bench.agenda.add(self._settings.interval_s, Rank.LOOK, Look())
@@ -203,27 +202,8 @@ class Placing:
         """Arrivals of the window before `now`, by class, and seconds as they were last measured."""
         window_s = min(self._settings.window_s, now)
         seen = [ask for ask in self._asks if now - window_s <= ask.at_s < now]
-        counts: dict[tuple[object, ...], tuple[Ask, int]] = {}
-        for ask in seen:
-            key = (ask.shape, ask.steps, ask.guidance)
-            counts[key] = (ask, counts.get(key, (ask, 0))[1] + 1)
         self._measure(now - window_s)
-        return Load(
-            arrivals_per_s=len(seen) / window_s,
-            seconds=tuple(
-                StageTime(stage=stage, fraction_percent=percent, seconds=seconds)
-                for (stage, percent), seconds in self._seconds.items()
-            ),
-            mix=tuple(
-                ClassRate(
-                    shape=ask.shape,
-                    steps=ask.steps,
-                    guidance=ask.guidance,
-                    arrivals_per_s=count / window_s,
-                )
-                for ask, count in counts.values()
-            ),
-        )
+        return load_of(seen, window_s, self._seconds)
 
     def _measure(self, since_s: float) -> None:
         spans = self._bench.ledger.spans(since_s)
@@ -237,82 +217,3 @@ class Placing:
 
 def _content(plan: PlacementPlan) -> tuple[object, ...]:
     return (plan.pools, plan.flows, plan.prices)
-
-
-def fixed_plan(scenario: Scenario) -> PlacementPlan:
-    """The placement that a scenario writes down."""
-    cluster, part = scenario.cluster, scenario.placement
-    if part.plan == "Colocated":
-        shape = PoolShape(
-            stages=tuple(sorted(STAGES)), devices=cluster.devices_per_node, fraction_percent=100
-        )
-        nodes = tuple((node_id(index), 1) for index in range(cluster.nodes))
-        reason = Reason(code="Colocated", message="one worker a node, with all stages")
-        return PlacementPlan(
-            pools=(PoolPlan(shape=shape, workers=cluster.nodes, nodes=nodes),),
-            reasons=(reason,),
-            follows_load=False,
-        )
-    pools = []
-    for pool in part.pools:
-        shape = PoolShape(
-            stages=tuple(sorted(set(pool.stages))), devices=pool.devices, fraction_percent=100
-        )
-        nodes = () if pool.node is None else ((node_id(pool.node), pool.workers),)
-        pools.append(PoolPlan(shape=shape, workers=pool.workers, nodes=nodes))
-    reason = Reason(code="Fixed", message="as the scenario says")
-    return PlacementPlan(pools=tuple(pools), reasons=(reason,), follows_load=False)
-
-
-def spec_of(scenario: Scenario) -> PipelineSpec:
-    """The pipeline that a scenario simulates, as planners see it."""
-    part = scenario.placement
-    grow = ScalingRule(
-        stabilization_window_s=0,
-        tolerance_percent=10,
-        max_workers=_MANY,
-        max_percent=_MANY,
-        period_s=int(part.interval_s) or 1,
-    )
-    shrink = ScalingRule(
-        stabilization_window_s=part.stabilization_s,
-        tolerance_percent=10,
-        max_workers=_MANY,
-        max_percent=_MANY,
-        period_s=int(part.interval_s) or 1,
-    )
-    return PipelineSpec(
-        name=PipelineName(PIPELINE),
-        stages=tuple(_stage_spec(stage, part, scenario.batch) for stage in STAGES),
-        limits=Limits(
-            max_pixels=_MANY**2,
-            max_frames=_MANY,
-            max_steps=_MANY,
-            max_images=1,
-            max_prompt_characters=1,
-        ),
-        slo_scale_percent=250,
-        placement=part.planner or "Static",
-        dispatch=scenario.dispatch,
-        max_queue=_MANY,
-        drain_s=int(part.drain_s),
-        suspend=False,
-        interval_s=int(part.interval_s) or 1,
-        gpu_limit_percent=100 * scenario.cluster.devices,
-        target_utilization_percent=part.target_percent,
-        behavior=Behavior(scale_up=grow, scale_down=shrink),
-    )
-
-
-def _stage_spec(stage: Stage, part: PlacementPart, batch: int) -> StageSpec:
-    given = part.stage(stage)
-    return StageSpec(
-        stage=stage,
-        min_replicas=given.min,
-        max_replicas=given.max,
-        sharing=Sharing.EXCLUSIVE,
-        devices_per_worker=given.devices,
-        fractions_percent=(100,),
-        batch_max_size=batch,
-        batch_max_wait_s=0.0,
-    )

@@ -12,7 +12,7 @@ from tridentserve.sim.agenda import Agenda, Rank
 from tridentserve.sim.deciding import Deciding, Tally
 from tridentserve.sim.dispatch import Dispatch
 from tridentserve.sim.experiment import Experiment, demands_of
-from tridentserve.sim.fleet import Fleet, node_id
+from tridentserve.sim.fleet import Fleet
 from tridentserve.sim.groups import Groups
 from tridentserve.sim.items import (
     Arrives,
@@ -28,6 +28,7 @@ from tridentserve.sim.items import (
 )
 from tridentserve.sim.ledger import Ledger
 from tridentserve.sim.placing import Bench, Placing
+from tridentserve.sim.pods import node_id
 from tridentserve.sim.preparing import Preparing
 from tridentserve.sim.results import Decisions, Machine, Result
 from tridentserve.sim.workshop import Workshop
@@ -101,8 +102,7 @@ class _Run:
             world=world,
             is_idle=self._workshop.is_idle,
         )
-        planner = None if experiment.placement is None else experiment.placement()
-        self._placing = Placing(scenario, bench, planner, experiment.asks, cost, profile)
+        self._placing = Placing(experiment, bench, cost, profile)
         self._to_come = 0
         self._now = 0.0
 

@@ -1,0 +1,1 @@
+"""Which placement a pipeline should have on so many GPUs, told beforehand."""

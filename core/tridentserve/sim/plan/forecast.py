@@ -1,0 +1,158 @@
+"""What a pipeline's planner would do with a recorded day on so many GPUs, and what that gives.
+
+The placement planner is asked once, with the mean load of the whole recording, and its plan is held
+while the recording is replayed: the answer is about a placement, not about how fast one follows the
+load. Deadlines are those that the router gives: `slo.scalePercent` of the best end-to-end time, or
+the recording's own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tridentserve.domain.pipeline import PipelineSpec
+from tridentserve.domain.plans import PlacementPlan
+from tridentserve.domain.profiles import Profile
+from tridentserve.errors import InvalidFieldError
+from tridentserve.planner.cost import CostModel
+from tridentserve.planner.placement.budget import cut_to_budget, gpu_percent
+from tridentserve.planner.protocols import PlacementInputs
+from tridentserve.planner.registry import dispatch_planner, placement_planner
+from tridentserve.sim.experiment import Experiment
+from tridentserve.sim.fleet import Fleet
+from tridentserve.sim.pipelines import load_of
+from tridentserve.sim.report import Figures, figures
+from tridentserve.sim.run import simulate
+from tridentserve.sim.scenario import (
+    ClusterPart,
+    PlacementPart,
+    ProfilePart,
+    Scenario,
+    WorkloadPart,
+)
+from tridentserve.sim.workload import Ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is to be forecast."""
+
+    spec: PipelineSpec
+    profile: Profile
+    asks: tuple[Ask, ...]
+    gpus: int
+    gpus_per_node: int
+    placement: str
+    """Name of the placement planner."""
+    dispatch: str
+    """Name of the dispatch planner."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """A placement, and what the simulator says of it."""
+
+    gpus: int
+    arrivals_per_s: float
+    plan: PlacementPlan
+    figures: Figures | None
+    """None where the placement cannot be had."""
+    problem: str = ""
+    """Why not."""
+
+    @property
+    def gpus_used(self) -> float:
+        """GPUs that the plan holds."""
+        return gpu_percent(self.plan) / 100
+
+
+def forecast(question: Question) -> Forecast:
+    """Plan for the mean load of a recording, and replay it.
+
+    Raises:
+        InvalidFieldError: there is nothing to plan from, or a stage has no GPUs.
+    """
+    if not question.asks:
+        raise InvalidFieldError("--trace", "holds no requests")
+    for stage in question.spec.stages:
+        if not stage.devices_per_worker:
+            raise InvalidFieldError(
+                f"spec.stages.{stage.stage}.gpu.count", "must be at least 1 to plan GPUs"
+            )
+    spec = replace(question.spec, gpu_limit_percent=100 * question.gpus)
+    scenario = _scenario(question)
+    span_s = scenario.duration_s
+    plan = _plan(question, spec, scenario, span_s)
+    rate = len(question.asks) / span_s
+    try:
+        result = simulate(_experiment(question, scenario, plan))
+    except InvalidFieldError as error:
+        return Forecast(
+            gpus=question.gpus, arrivals_per_s=rate, plan=plan, figures=None, problem=error.problem
+        )
+    return Forecast(gpus=question.gpus, arrivals_per_s=rate, plan=plan, figures=figures(result))
+
+
+def sweep(question: Question, gpus: Sequence[int]) -> tuple[Forecast, ...]:
+    """The forecast for each number of GPUs."""
+    return tuple(forecast(replace(question, gpus=count)) for count in gpus)
+
+
+def _scenario(question: Question) -> Scenario:
+    """Nodes that are full, and one that is not where the GPUs do not come out even."""
+    per_node = min(question.gpus_per_node, question.gpus)
+    if question.gpus % per_node:
+        raise InvalidFieldError(
+            "--gpus", f"{question.gpus} is no multiple of {per_node}, the GPUs of a node"
+        )
+    last_s = question.asks[-1].at_s
+    gap_s = last_s / (len(question.asks) - 1) if len(question.asks) > 1 else 0.0
+    return Scenario(
+        name=question.spec.name,
+        seed=question.seed,
+        # As long as the recording is, the gap after its last request included.
+        duration_s=max(1.0, last_s + gap_s),
+        drain_s=max(3600.0, last_s),
+        cluster=ClusterPart(nodes=question.gpus // per_node, devices_per_node=per_node),
+        profile=ProfilePart(file=question.profile.name or "profile"),
+        workload=WorkloadPart(recording="recording"),
+        placement=PlacementPart(plan="Colocated"),
+        batch=max(stage.batch_max_size for stage in question.spec.stages),
+        dispatch=question.dispatch,
+    )
+
+
+def _plan(
+    question: Question, spec: PipelineSpec, scenario: Scenario, span_s: float
+) -> PlacementPlan:
+    cost = CostModel(question.profile)
+    fleet = Fleet(scenario.cluster, scenario.batch, question.profile.usable_bytes)
+    inputs = PlacementInputs(
+        spec=spec,
+        load=load_of(question.asks, span_s, {}),
+        cluster=fleet.cluster(()),
+        previous=None,
+        profile=question.profile,
+        infeasible=(),
+        now=0.0,
+        cost=cost,
+    )
+    return cut_to_budget(placement_planner(question.placement).plan(inputs), spec)
+
+
+def _experiment(question: Question, scenario: Scenario, plan: PlacementPlan) -> Experiment:
+    cost = CostModel(question.profile)
+    scale = question.spec.slo_scale_percent
+    asks = tuple(
+        ask
+        if ask.within_s is not None
+        else replace(ask, within_s=cost.deadline(ask.shape, ask.steps, scale))
+        for ask in question.asks
+    )
+    return Experiment(
+        scenario=scenario,
+        profile=question.profile,
+        asks=asks,
+        dispatch=lambda believed: dispatch_planner(question.dispatch, believed),
+        plan=plan,
+    )
