@@ -14,6 +14,7 @@ import argparse
 import datetime
 import os
 import sys
+import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,7 +25,13 @@ from paper.grid import Run, comparison_runs
 from paper.policies import OURS, WITH_STEPS, opponent, static_degrees
 from paper.report import Facts, collected, document
 from paper.runner import Effort, Results, make, source_hash, unique
-from paper.validity import fit_runs, prediction_runs
+from paper.validity import (
+    dispatch_runs,
+    passing_worlds,
+    prediction_runs,
+    static_runs,
+    survivors,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "PYTHONPATH=benchmarks python -m paper"
@@ -64,12 +71,18 @@ def wanted(runs: Sequence[Run], only: Sequence[str] | None, seeds: int) -> list[
 def main(argv: Sequence[str] | None = None) -> int:
     """Make runs, then the report."""
     args = arguments(argv)
-    fit, comparison = [*fit_runs(), *prediction_runs()], list(comparison_runs())
-    declared = [*fit, *comparison]
     source = source_hash()
     results = Results(args.results / "results.jsonl", source)
-    effort = Effort(jobs=args.jobs, budget_s=args.budget_minutes * 60)
-    count = make(wanted(declared, args.only, args.seeds), results, effort)
+    effort = Effort(jobs=args.jobs, until_s=time.monotonic() + args.budget_minutes * 60)
+    static, comparison = list(static_runs()), list(comparison_runs())
+    count = make(wanted(static, args.only, args.seeds), results, effort)
+    dispatch = list(dispatch_runs(survivors(collected(static, results.figures))))
+    count += make(wanted(dispatch, args.only, args.seeds), results, effort)
+    worlds = passing_worlds(collected([*static, *dispatch], results.figures))
+    slow_downs = tuple(dict.fromkeys(slow_down for _, slow_down in worlds))
+    fit = [*static, *dispatch, *prediction_runs(slow_downs)]
+    declared = [*fit, *comparison]
+    count += make(wanted(declared, args.only, args.seeds), results, effort)
     shown = [opponent(), static_degrees()[_BEST_STATIC], OURS, WITH_STEPS]
     pictures = plots.by_load(
         collected([run for run in comparison if run.section != "family"], results.figures),

@@ -5,15 +5,14 @@ or unfinished are misses, and count in latencies as if they had ended at the run
 the same moment for every policy (`sim.report`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from paper.bounds import mean_latency_s, most_on_time
+from paper.bounds import mean_latency_s, most_on_time, tail_latency_s
 from paper.cells import Cell, profile_of, scenario_of
 from paper.contenders import Contender, dispatch_of, placement_of
 from paper.jobs import jobs_of
 from tridentserve.sim.experiment import Experiment, experiment_of
-from tridentserve.sim.report import figures, quantile
+from tridentserve.sim.report import figures
 from tridentserve.sim.results import Result
 from tridentserve.sim.run import simulate
 
@@ -99,13 +98,12 @@ def bounded(cell: Cell, contender: Contender, seed: int) -> Figures:
     """What nobody can be better than, under the same arrivals and luck (`bounds`)."""
     jobs = jobs_of(experiment(cell, contender, seed), cell.warm_up_s)
     on_time = most_on_time(jobs, cell.devices) / len(jobs) if jobs else 1.0
-    alone_s: Sequence[float] = sorted(job.alone_s for job in jobs)
     return Figures(
         requests=len(jobs),
         attainment=min(1.0, on_time),
         worst=1.0,
         classes=(),
         mean_s=mean_latency_s(jobs, cell.devices),
-        p95_s=quantile(alone_s, 0.95),
+        p95_s=tail_latency_s(jobs, cell.devices),
         wait_s=0.0,
     )

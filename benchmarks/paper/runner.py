@@ -143,8 +143,8 @@ class Effort:
     """How much may be spent."""
 
     jobs: int
-    budget_s: float
-    """No run is begun later than this."""
+    until_s: float
+    """By the clock: no run is begun later than this."""
 
 
 def make(
@@ -154,9 +154,8 @@ def make(
     clock: Callable[[], float] = time.monotonic,
 ) -> int:
     """Make what is missing, in order, within the budget; how many were made."""
-    until_s = clock() + effort.budget_s
     missing = unique(run for run in runs if results.figures(run) is None)
-    begin = takewhile(lambda run: clock() < until_s, missing)
+    begin = takewhile(lambda run: clock() < effort.until_s, missing)
     count = 0
     with tqdm(total=len(missing), unit="run", smoothing=0.1) as bar:
         for run, figures, took_s in _all(begin, effort.jobs):

@@ -4,11 +4,12 @@ Three figures are unknown and fitted (after `paper.md` 5.5 A): the degree of the
 the seconds of decode, and one factor on all run times of all policies. Two published cells are
 fitted, attainment within 0.05, mean and 95th percentile within 20 %. They do not identify the
 settings, so every one that passes is reported, for two readings of the authors' dispatch: with
-decode in its estimate (sound), and as their code has it (published). Stable Diffusion 3 is then
-predicted by what passes; its arrival rate is not public, so three are tried.
+decode in its estimate (sound), and as their code has it (published). Where no static degree comes
+out as published, no setting can pass, and dispatch is not run. Stable Diffusion 3 is then predicted
+by the slow-downs that pass; its arrival rate is not public, so three are tried.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -17,6 +18,7 @@ from paper.contenders import Contender
 from paper.grid import Run
 from paper.outcomes import Figures
 from paper.policies import DEGREES, THEIR_PLACEMENT, static_degrees
+from paper.records import Records
 from tridentserve.planner.dispatch.ilp import PUBLISHED, IlpSettings
 
 DECODE_S = (10.5, 15.5, 2.0, 6.0, 24.0, 13.0, 18.0, 4.0, 8.0, 21.0)
@@ -95,41 +97,50 @@ def sd3_cell(rate_per_s: float, slow_down: float) -> Cell:
     return replace(trace, pipeline="sd3", rate_per_s=rate_per_s, decode_s=None, duration_s=900.0)
 
 
-def fit_runs() -> Iterator[Run]:
-    """The whole grid of the fit; wide static degrees first, narrow ones are faster than published.
-
-    What the fit asks of the authors' dispatch does not depend on the static degree.
-    """
-    static = {int(one.name.removeprefix("B1/")): one for one in static_degrees()}
-    worlds = [cell_of(c, f) for f, c in product(SLOW_DOWNS, DECODE_S)]
-    for contenders in (
-        (static[4], static[8]),
-        tuple(MEMBERS.values()),
-        (static[1], static[2]),
-    ):
-        for cell, contender in product(worlds, contenders):
+def static_runs() -> Iterator[Run]:
+    """B1 in the whole grid; wide degrees first, for narrow ones are faster than was published."""
+    static = {one.name: one for one in static_degrees()}
+    for degrees in ((4, 8), (2, 1)):
+        for slow_down, decode_s, degree in product(SLOW_DOWNS, DECODE_S, degrees):
+            cell, contender = cell_of(decode_s, slow_down), static[f"B1/{degree}"]
             yield Run(section="validity", cell=cell, contender=contender, seed=SEED)
 
 
-def prediction_runs() -> Iterator[Run]:
-    """Stable Diffusion 3, at every slow-down of the grid."""
+def survivors(records: Records) -> tuple[tuple[float, float], ...]:
+    """Decode seconds and slow-downs with which some static degree comes out as published."""
+    return tuple(
+        (decode_s, slow_down)
+        for slow_down, decode_s in product(SLOW_DOWNS, DECODE_S)
+        if any(
+            STATIC.reproduced_by(found)
+            for one in static_degrees()
+            for found in records.of(cell_of(decode_s, slow_down).name, one.name).values()
+        )
+    )
+
+
+def dispatch_runs(worlds: Sequence[tuple[float, float]]) -> Iterator[Run]:
+    """The authors' dispatch where B1 fits: elsewhere no setting can pass, whatever it does."""
+    for (decode_s, slow_down), contender in product(worlds, MEMBERS.values()):
+        cell = cell_of(decode_s, slow_down)
+        yield Run(section="validity", cell=cell, contender=contender, seed=SEED)
+
+
+def prediction_runs(slow_downs: Sequence[float]) -> Iterator[Run]:
+    """Stable Diffusion 3, at slow-downs that passed."""
     contenders = (*static_degrees(), *MEMBERS.values())
-    for rate, slow_down, contender in product(SD3_RATES, SLOW_DOWNS, contenders):
+    for rate, slow_down, contender in product(SD3_RATES, slow_downs, contenders):
         cell = sd3_cell(rate, slow_down)
         yield Run(section="prediction", cell=cell, contender=contender, seed=SEED)
 
 
-def settings(found: Mapping[tuple[str, str], Figures]) -> tuple[Setting, ...]:
-    """Every combination of which both runs were made.
-
-    Args:
-        found: figures by cell and contender.
-    """
+def settings(records: Records) -> tuple[Setting, ...]:
+    """Every combination of which both runs were made."""
     result = []
     for slow_down, decode_s, degree, member in product(SLOW_DOWNS, DECODE_S, DEGREES, MEMBERS):
         cell = cell_of(decode_s, slow_down).name
-        static = found.get((cell, f"B1/{degree}"))
-        theirs = found.get((cell, MEMBERS[member].name))
+        static = records.of(cell, f"B1/{degree}").get(SEED)
+        theirs = records.of(cell, MEMBERS[member].name).get(SEED)
         if static is not None and theirs is not None:
             result.append(
                 Setting(
@@ -142,6 +153,12 @@ def settings(found: Mapping[tuple[str, str], Figures]) -> tuple[Setting, ...]:
                 )
             )
     return tuple(result)
+
+
+def passing_worlds(records: Records) -> tuple[tuple[float, float], ...]:
+    """Decode seconds and slow-downs that pass at some degree."""
+    found = [(one.decode_s, one.slow_down) for one in settings(records) if one.passes]
+    return tuple(dict.fromkeys(found))
 
 
 def nearest(candidates: Sequence[Setting]) -> Setting | None:

@@ -35,10 +35,10 @@ Weights move and pods do not, for every policy (`placement.start: Residency`), a
 system; what this project deploys today starts pods.
 
 The bounds (`bounds.py`): *mean* is the larger of serving every request alone at its fastest degree,
-and shortest remaining first on one divisible machine as fast as all devices; *P95* is that of no
-queue at the fastest degree; *attainment* is what is feasible on that divisible machine when all is
-known beforehand and parts of requests count. They leave out devices, nodes, the order of stages and
-every overhead, so nobody reaches them.
+and shortest remaining first on one divisible machine as fast as all devices; *attainment* is what
+is feasible on that machine when all is known beforehand and parts of requests count; *P95* is the
+least common deadline that 95 % can meet there, and no less than without a queue. They leave out
+devices, nodes, the order of stages and every overhead, so nobody reaches them.
 """
 
 LIMITS = """\
@@ -50,5 +50,5 @@ LIMITS = """\
   nothing.
 - Capacity is read off five loads by straight lines.
 - No batches: one request a call, for every policy.
-- P95 is bounded by serving without a queue, which in overload is far from what can be reached.
+- Every other dispatch policy is run with its usual settings, and not at its best ones.
 """

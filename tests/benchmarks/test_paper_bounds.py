@@ -1,5 +1,6 @@
 """The relaxations are bounds, and as tight as they claim: against brute force on tiny cases."""
 
+from dataclasses import replace
 from functools import cache
 from itertools import combinations
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from paper.bounds import Job, mean_latency_s, most_on_time
+from paper.bounds import Job, mean_latency_s, most_on_time, tail_latency_s
 
 HORIZON = 10
 
@@ -117,5 +118,37 @@ def test_mean_latency_is_never_below_that_of_serving_each_alone() -> None:
     assert mean_latency_s(jobs, 1000) == 4.0
 
 
+def least_worst_latency(jobs: list[Job]) -> int:
+    """The shortest common deadline in whole seconds that all jobs can meet."""
+    return next(
+        within
+        for within in range(1, 100)
+        if all_meet([job(int(j.arrived_s), 0, int(j.work_device_s)) for j in jobs], within)
+    )
+
+
+def all_meet(jobs: list[Job], within: int) -> bool:
+    """First come, first served is best where all have as long."""
+    now = 0.0
+    for one in sorted(jobs, key=lambda one: one.arrived_s):
+        now = max(now, one.arrived_s) + one.work_device_s
+        if now > one.arrived_s + within:
+            return False
+    return True
+
+
+@settings(max_examples=40, deadline=None)
+@given(jobs=few_jobs())
+def test_nobody_serves_all_sooner_than_the_bound_on_the_tail(jobs: list[Job]) -> None:
+    bound = tail_latency_s([replace(one, alone_s=0.5) for one in jobs], 1, 1.0)
+    assert 0.5 <= bound <= least_worst_latency(jobs)
+
+
+def test_the_tail_of_a_burst_is_what_it_takes_to_work_it_off() -> None:
+    burst = [job(0, 1, 1, alone_s=1.0) for _ in range(100)]
+    assert tail_latency_s(burst, 10, 0.95) == pytest.approx(9.5, rel=0.02)
+    assert tail_latency_s(burst, 100, 0.95) == 1.0
+
+
 def test_without_requests_there_is_nothing_to_bound() -> None:
-    assert (mean_latency_s([], 1), most_on_time([], 1)) == (0.0, 0.0)
+    assert (mean_latency_s([], 1), most_on_time([], 1), tail_latency_s([], 1)) == (0.0, 0.0, 0.0)

@@ -24,7 +24,7 @@ from paper.policies import (
     static_degrees,
 )
 from paper.runner import key_of
-from paper.validity import cell_of, fit_runs, sd3_cell
+from paper.validity import cell_of, sd3_cell, static_runs
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.desk import Settings
 from tridentserve.sim.experiment import demands_of, least_device_s
@@ -91,8 +91,8 @@ def test_a_setting_changes_the_key_and_a_name_does_not() -> None:
 
 _IN_A_PROCESS = """
 from paper.runner import key_of
-from paper.validity import fit_runs
-print(key_of(next(fit_runs()), "x"))
+from paper.validity import static_runs
+print(key_of(next(static_runs()), "x"))
 """
 
 
@@ -107,7 +107,7 @@ def test_keys_are_the_same_in_every_process() -> None:
         ).stdout.strip()
         for seed in ("1", "2")
     }
-    assert answers == {key_of(next(fit_runs()), "x")}
+    assert answers == {key_of(next(static_runs()), "x")}
 
 
 def test_contenders_meet_the_same_requests_with_the_same_deadlines() -> None:

@@ -1,5 +1,6 @@
 """Tiny cells through the whole command: kept, gone on with, and reported with what is missing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,19 @@ from paper.__main__ import wanted
 from paper.cells import Cell
 from paper.grid import Run
 from paper.policies import BOUND, OURS, factorial, opponent
+from paper.records import Records
 from paper.report import Facts, collected, document, not_run
 from paper.runner import Effort, Results, key_of, made, make
 from paper.targets import Names, evaluate
-from paper.validity import Published, fit_runs, nearest, settings
+from paper.validity import (
+    Published,
+    cell_of,
+    dispatch_runs,
+    nearest,
+    passing_worlds,
+    settings,
+    survivors,
+)
 from tridentserve.errors import InvalidFieldError
 
 
@@ -35,15 +45,16 @@ RUNS = [
     for cell in CELLS
     for contender in (opponent(), OURS, BOUND)
 ]
+EFFORT = Effort(jobs=1, until_s=float("inf"))
 FACTS = Facts(date="2026-11-28", source="abc", command="paper", took_s=1.0)
 
 
 def test_two_cells_with_two_contenders_from_runs_to_report(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     results = Results(path, "source")
-    assert make(RUNS[:4], results, Effort(jobs=1, budget_s=60.0)) == 4
+    assert make(RUNS[:4], results, EFFORT) == 4
     again = Results(path, "source")
-    assert make(RUNS, again, Effort(jobs=2, budget_s=60.0)) == 2
+    assert make(RUNS, again, replace(EFFORT, jobs=2)) == 2
     records = collected(RUNS, again.figures)
     for cell in CELLS:
         bound, ours, theirs = (
@@ -70,7 +81,7 @@ def test_a_run_gives_the_same_figures_again() -> None:
 
 def test_no_run_begins_beyond_the_budget(tmp_path: Path) -> None:
     results = Results(tmp_path / "results.jsonl", "source")
-    assert make(RUNS, results, Effort(jobs=1, budget_s=0.0)) == 0
+    assert make(RUNS, results, replace(EFFORT, until_s=0.0)) == 0
 
 
 def test_what_was_not_run_is_counted_and_named(tmp_path: Path) -> None:
@@ -111,18 +122,23 @@ def test_the_fit_passes_only_within_its_margins() -> None:
     assert not target.reproduced_by(figures(attainment=0.21, mean_s=320, p95_s=550))
 
 
-def test_a_setting_needs_both_runs_and_the_nearest_departs_the_least() -> None:
+def test_only_worlds_in_which_b1_fits_are_tried_and_the_nearest_departs_the_least() -> None:
     static = figures(attainment=0.14, mean_s=300, p95_s=560)
-    cells = list(dict.fromkeys(run.cell.name for run in fit_runs()))
-    found = {
-        (cells[0], "B1/4"): static,
-        (cells[0], "fit/sound"): figures(attainment=0.6, mean_s=80, p95_s=230),
-        (cells[1], "B1/4"): static,
-        (cells[1], "fit/sound"): figures(attainment=0.85, mean_s=80, p95_s=230),
-        (cells[2], "B1/4"): static,
-    }
-    tried = settings(found)
-    assert [one.passes for one in tried] == [False, True]
+    one, two, three = ((10.5, 1.2), (15.5, 1.2), (2.0, 1.2))
+    records = Records(
+        {
+            (cell_of(*one).name, "B1/4"): {1: static},
+            (cell_of(*one).name, "fit/sound"): {1: figures(attainment=0.6, mean_s=80, p95_s=230)},
+            (cell_of(*two).name, "B1/4"): {1: static},
+            (cell_of(*two).name, "fit/sound"): {1: figures(attainment=0.85, mean_s=80, p95_s=230)},
+            (cell_of(*three).name, "B1/4"): {1: figures()},
+        }
+    )
+    assert survivors(records) == (one, two)
+    assert {run.cell for run in dispatch_runs((one,))} == {cell_of(*one)}
+    tried = settings(records)
+    assert [setting.passes for setting in tried] == [False, True]
+    assert passing_worlds(records) == (two,)
     best = nearest(tried)
     assert best is not None
     assert best.passes
