@@ -16,6 +16,7 @@ from tridentserve.planner.dispatch.fits import fewest_blocks_broken, tightest
 from tridentserve.planner.dispatch.floor import Place
 from tridentserve.planner.dispatch.offers import Offer
 from tridentserve.planner.dispatch.pricing import Pricing, worth
+from tridentserve.planner.dispatch.queues import ClassKey
 from tridentserve.planner.dispatch.redecision import Redecision
 from tridentserve.planner.dispatch.reservation import Drains, Reservation
 from tridentserve.planner.dispatch.urgency import PATIENCE, Tier, Turn
@@ -61,6 +62,8 @@ class Desk:
         """Requests that have no place yet."""
         self.urgent: Offer | None = None
         """The least degree of the most urgent request that soon is late and has no place."""
+        self._failed: set[tuple[ClassKey, int]] = set()
+        """Degrees that a class found no place for: nothing becomes free within a decision."""
         self._price = 0.0
         if settings.pricing is not None:
             self._price = settings.pricing.price(len(scene.state.journeys), devices)
@@ -74,9 +77,11 @@ class Desk:
         """
         offers, on_time = turn.outlook.offers, self._on_time(turn)
         for offer in self._choices(journey, turn, on_time):
-            place = self._find(journey, offer)
+            attempt = (turn.queue.key, offer.degree)
+            place = None if attempt in self._failed else self._find(journey, offer)
             if place is not None:
                 break
+            self._failed.add(attempt)
         else:
             self._blocked(turn, on_time)
             return None
@@ -132,6 +137,8 @@ class Desk:
         return [one for one in on_time if turn.outlook.total_s(one.option) <= left_s] or on_time
 
     def _find(self, journey: Journey, offer: Offer) -> Place | None:
+        if self._is_full(offer):
+            return None
         spread = self._settings.defragmentation and any(one.devices > 1 for one in offer.kinds)
         spread = spread and offer.option is not None
         return self._scene.floor.choose(
@@ -142,3 +149,12 @@ class Desk:
             barred=self._drains.barred(offer) if self._drains is not None else frozenset(),
             among=offer.kinds,
         )
+
+    def _is_full(self, offer: Offer) -> bool:
+        """Whether no worker has as many devices, which is cheap to see; False may be wrong.
+
+        Where calls have seats for others, or devices several holders, the floor has to look.
+        """
+        if self._scene.state.roster.is_shared or any(kind.slots > 1 for kind in offer.kinds):
+            return False
+        return not any(any(kind.rooms[offer.degree :]) for kind in offer.kinds)

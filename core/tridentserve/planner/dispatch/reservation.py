@@ -55,6 +55,8 @@ class Drains:
         self._running, self._now = running, now
         self._kept: dict[WorkerId, _Kept] = {}
         self._started: dict[WorkerId, list[float]] = {}
+        self._known: dict[WorkerId, list[float]] = {}
+        """When devices of workers should be vacant, where that was asked."""
 
     def barred(self, offer: Offer) -> frozenset[WorkerId]:
         """Workers that this must leave alone."""
@@ -67,6 +69,7 @@ class Drains:
     def took(self, place: Place, option: Option | None) -> None:
         """Somebody starts."""
         ends_s = inf if option is None else self._now + option.mean_s
+        self._known.pop(place.worker.id, None)
         self._started.setdefault(place.worker.id, []).extend([ends_s] * len(place.devices))
         kept = self._kept.get(place.worker.id)
         if kept is not None and not self._ends_before(option, kept):
@@ -100,6 +103,9 @@ class Drains:
 
         Devices that another worker leases are left out: nobody here knows their end.
         """
+        known = self._known.get(name)
+        if known is not None:
+            return known
         worker = self._state.workers[name]
         moments = [self._now] * len(self._floor.vacant_devices(worker))
         moments += self._started.get(name, [])
@@ -107,4 +113,6 @@ class Drains:
             remaining_s = self._running.remaining_s(self._state, segment, self._now)
             ends_s = inf if remaining_s is None else self._now + remaining_s
             moments += [ends_s] * len(segment.devices)
-        return sorted(moments)
+        moments.sort()
+        self._known[name] = moments
+        return moments
