@@ -37,6 +37,7 @@ PRIORITY: dict[str, Callable[[Journey], float]] = {
     "Fifo": lambda journey: journey.demand.arrived_s,
     "ShortestRemaining": lambda journey: journey.demand.arrived_s,  # where nothing is known
     "EarliestDeadline": lambda journey: max(journey.demand.deadline_s, journey.demand.arrived_s),
+    "DeadlineAware": lambda journey: max(journey.demand.deadline_s, journey.demand.arrived_s),
 }
 
 

@@ -72,6 +72,7 @@ class Dispatch(StrEnum):
     FIFO = "Fifo"
     SHORTEST_REMAINING = "ShortestRemaining"
     EARLIEST_DEADLINE = "EarliestDeadline"
+    DEADLINE_AWARE = "DeadlineAware"
 
 
 class Limits(ApiObject):
@@ -121,7 +122,8 @@ class Planner(ApiObject):
     dispatch: Dispatch = Field(
         default=Dispatch.EARLIEST_DEADLINE,
         description="Which request goes next. Fifo: the oldest. ShortestRemaining: the one with"
-        " the least left to do, its waiting taken off. EarliestDeadline: the most urgent.",
+        " the least left to do, its waiting taken off. EarliestDeadline: the most urgent."
+        " DeadlineAware: the most urgent that can be on time, on as many devices as that is worth.",
     )
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.baselines import BASELINES
+from tridentserve.planner.dispatch.deadline_aware import DeadlineAware
 from tridentserve.planner.dispatch.earliest_deadline import EarliestDeadline
 from tridentserve.planner.dispatch.fifo import Fifo
 from tridentserve.planner.dispatch.modern import MODERN
@@ -23,7 +24,12 @@ _PLACEMENT: Mapping[str, Callable[[], PlacementPlanner]] = MappingProxyType(
 )
 
 _DISPATCH: Mapping[str, Callable[[CostModel], DispatchPlanner]] = MappingProxyType(
-    {"EarliestDeadline": EarliestDeadline, "Fifo": Fifo, "ShortestRemaining": ShortestRemaining}
+    {
+        "DeadlineAware": DeadlineAware,
+        "EarliestDeadline": EarliestDeadline,
+        "Fifo": Fifo,
+        "ShortestRemaining": ShortestRemaining,
+    }
 )
 """Those that production offers."""
 

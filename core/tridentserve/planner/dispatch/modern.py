@@ -1,8 +1,7 @@
-"""Our dispatch and its modern opponents by name, beside the paper's baselines (`baselines`).
+"""Modern opponents by name, and ours where it interrupts, beside the baselines of the paper.
 
 | name | policy | interrupts |
 | --- | --- | --- |
-| `DeadlineAware` | ours, as production can run it | nothing |
 | `DeadlineAware/Elastic` | ours, with degrees re-decided at step boundaries | resizes |
 | `TetriRounds` | least degrees in rounds, leftovers handed out | nothing |
 | `TetriRounds/Elastic` | the same, leftovers to what runs as well | resizes |
@@ -24,7 +23,6 @@ from tridentserve.planner.protocols import DispatchPlanner
 
 MODERN: Mapping[str, Callable[[CostModel], DispatchPlanner]] = MappingProxyType(
     {
-        "DeadlineAware": DeadlineAware,
         "DeadlineAware/Elastic": lambda cost: DeadlineAware(
             cost, Settings(redecision=Redecision())
         ),
