@@ -20,7 +20,7 @@ next.
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 from tridentserve.domain.ids import RequestId
@@ -91,7 +91,15 @@ class Turn:
         """The next of its class and tier; None after the last."""
         if self.position + 1 >= self.end:
             return None
-        return replace(self, position=self.position + 1)
+        # Spelt out: `dataclasses.replace` takes a multiple of it, for everyone that waits in vain.
+        return Turn(
+            queue=self.queue,
+            outlook=self.outlook,
+            fastest_s=self.fastest_s,
+            tier=self.tier,
+            position=self.position + 1,
+            end=self.end,
+        )
 
 
 def within(journey: Journey) -> Priority:
