@@ -70,7 +70,7 @@ def weights(folder: Path, name: str) -> Mapping[str, Any]:
 
 def task_of(name: str, trained: Path) -> loop.Task:
     if name == "vae":
-        return VaeTask(MINIATURE)
+        return VaeTask(MINIATURE, workers.Worker())
     return FlowTask(MINIATURE, export.trained_vae(MINIATURE, trained), workers.Worker())
 
 

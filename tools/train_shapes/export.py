@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from train_shapes import checkpoints, latents, model
+from train_shapes import checkpoints, model, scaling
 from train_shapes.settings import Recipe
 from tridentserve.families.advice import ADVICE
 
@@ -22,7 +22,7 @@ def trained_vae(recipe: Recipe, folder: Path) -> Any:
     """
     vae = model.vae(recipe.model)
     vae.load_state_dict(_task(folder, "vae")["vae"])
-    return latents.with_scaling(recipe.model, vae, seed=recipe.seed)
+    return scaling.finished(recipe.model, vae, seed=recipe.seed)
 
 
 def trained_pipeline(recipe: Recipe, folder: Path) -> Any:

@@ -9,14 +9,13 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from train_shapes import data, model, text
-from train_shapes.settings import Batch, FlowSettings, ModelSettings
+from train_shapes import data, text
+from train_shapes.settings import Batch, FlowSettings
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 _AT_ONCE = 32
-_MEASURED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +33,6 @@ class Pool:
 
         chosen = torch.randint(len(self.ids), (count,), generator=generator)
         return self.latents[chosen], self.ids[chosen]
-
-
-def with_scaling(settings: ModelSettings, vae: Any, *, seed: int) -> Any:
-    """The same VAE, with the scaling that gives its latents mean 0 and standard deviation 1."""
-    import torch
-
-    measured = []
-    for side in (settings.largest_side // 2, settings.largest_side):
-        _, pictures = data.draw(_MEASURED, side, random.Random(f"scaling {seed} {side}"))
-        measured.append(encode(vae, pictures).flatten())
-    mean = sum(float(values.mean()) for values in measured) / len(measured)
-    spread = sum(float(values.std()) for values in measured) / len(measured)
-    scaled = model.vae(settings, scaling=1 / spread, shift=mean)
-    scaled.load_state_dict(vae.state_dict())
-    return scaled.requires_grad_(False).eval().to(memory_format=torch.channels_last)
 
 
 def encode(vae: Any, pictures: "Tensor") -> "Tensor":

@@ -5,6 +5,9 @@
 
 from dataclasses import dataclass, field
 
+COLOR_CHANNELS = 3
+"""Channels of the latents, the first ones, that hold the picture's colors."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextSettings:
@@ -65,14 +68,16 @@ class VaeSettings:
 
     steps: int = 2600
     batches: tuple[Batch, ...] = (
-        Batch(side=64, count=16, weight=0.8),
-        Batch(side=96, count=7, weight=0.1),
-        Batch(side=128, count=4, weight=0.1),
+        Batch(side=64, count=32, weight=0.8),
+        Batch(side=96, count=14, weight=0.1),
+        Batch(side=128, count=8, weight=0.1),
     )
     learning_rate: float = 2e-3
     warmup_steps: int = 50
     kl_weight: float = 3e-4
     edge_weight: float = 0.5
+    color_weight: float = 2.0
+    """Of the latents' first channels being the picture's colors."""
     thing_weight: float = 7.0
     """Of a pixel that belongs to a thing, above that of the background's."""
 
@@ -81,21 +86,21 @@ class VaeSettings:
 class FlowSettings:
     """Training of the text encoders and the transformer."""
 
-    steps: int = 5200
+    steps: int = 6000
     batches: tuple[Batch, ...] = (
         Batch(side=64, count=128, weight=0.76),
         Batch(side=96, count=56, weight=0.12),
         Batch(side=128, count=32, weight=0.12),
     )
-    learning_rate: float = 1.8e-3
+    learning_rate: float = 1.2e-3
     warmup_steps: int = 150
     weight_decay: float = 0.01
-    ema_decay: float = 0.999
+    ema_decay: float = 0.998
     caption_dropout: float = 0.1
-    noise_shift: float = 6.0
+    noise_shift: float = 4.0
     """As the scheduler's shift, but of the noise levels to train on: what stands where is decided
     above 0.9."""
-    noise_spread: float = 1.2
+    noise_spread: float = 1.3
     """Standard deviation of the logit of the noise level."""
     steps_an_epoch: int = 100
     reuse: int = 4

@@ -15,14 +15,14 @@ from train_shapes.workers import Worker, run
 
 def train(recipe: Recipe, folder: Path, output: Path, *, workers: int) -> None:
     """Train in `folder`, which keeps checkpoints and logs, and write the model to `output`."""
-    run(train_vae, 1, recipe, folder)
+    run(train_vae, workers, recipe, folder)
     run(train_flow, workers, recipe, folder)
     export(recipe, folder, output)
 
 
 def train_vae(worker: Worker, recipe: Recipe, folder: Path) -> None:
     """One worker's part of the first training."""
-    loop.run(VaeTask(recipe), folder, first=worker.first)
+    loop.run(VaeTask(recipe, worker), folder, first=worker.first)
 
 
 def train_flow(worker: Worker, recipe: Recipe, folder: Path) -> None:
