@@ -25,7 +25,7 @@ from paper.policies import (
     static_degrees,
 )
 from paper.records import Records, ranking
-from paper.tables import NOTHING, against, by_cell, misses, ranked, table, verdicts
+from paper.tables import against, by_cell, misses, paired, ranked, table, verdicts
 from paper.targets import Names, evaluate
 from paper.validity_tables import fit_table, fit_words, prediction_table
 
@@ -142,8 +142,19 @@ def _opponent(tuned: Records) -> str:
 def _compared(compared: Records, pictures: Mapping[str, str]) -> str:
     who = [BOUND.name, *(one.name for one in factorial(opponent()))]
     shown = "\n\n".join(f"![{caption}]({path})" for caption, path in pictures.items())
-    words_ = "Attainment (worst class), mean / P95 latency in seconds."
-    return f"{words_}\n\n{by_cell(compared, cells(), who)}\n\n{shown}"
+    text = f"Attainment (worst class), mean / P95 latency in seconds. {_defects(compared)}"
+    return f"{text}\n\n{by_cell(compared, cells(), who)}\n\n{shown}"
+
+
+def _defects(records: Records) -> str:
+    """Planners that asked for what cannot be."""
+    counts: dict[str, int] = {}
+    for (_, name), found in records.found.items():
+        counts[name] = counts.get(name, 0) + sum(one.impossible for one in found.values())
+    guilty = ", ".join(f"`{name}` {count}" for name, count in counts.items() if count)
+    if not guilty:
+        return "No planner asked for an action that cannot be carried out."
+    return f"Actions that could not be carried out, which are defects: {guilty}."
 
 
 def _targets(compared: Records) -> str:
@@ -153,6 +164,8 @@ def _targets(compared: Records) -> str:
         found = evaluate(compared, cells(), chosen)
         parts += [
             f"### {chosen.ours}\n\n{verdicts(found, cells())}",
+            f"Less theirs, paired by seed:\n\n"
+            f"{paired(compared, cells(), chosen.ours, chosen.theirs)}",
             f"Missed:\n\n{misses(found)}",
             f"Capacity at 99 % with every class at 95 % or more, to reach 1.15:\n\n"
             f"{_capacity(compared, chosen)}",
@@ -167,15 +180,15 @@ def _capacity(compared: Records, chosen: Names) -> str:
         ours, theirs = (
             capacity.capacity(compared, group, name) for name in (chosen.ours, chosen.theirs)
         )
-        world = "" if decode_s is None else f" c{decode_s:g} f{slow_down:g}"
-        label = f"{pipeline}{world}, {deadline}"
         if ours is None or theirs is None:
-            rows.append([label, NOTHING, NOTHING, "not run at all loads"])
             continue
+        world = "" if decode_s is None else f" c{decode_s:g} f{slow_down:g}"
         value, sign = capacity.ratio(ours, theirs)
         loads = [f"{one.sign}{one.load:.2f}" for one in (theirs, ours)]
-        rows.append([label, *loads, "unknown" if sign == "?" else f"{sign}{value:.2f}"])
-    return table(["cells", "theirs", "ours", "ratio"], rows)
+        ratio = "unknown" if sign == "?" else f"{sign}{value:.2f}"
+        rows.append([f"{pipeline}{world}, {deadline}", *loads, ratio])
+    found = table(["cells", "theirs", "ours", "ratio"], rows)
+    return f"{found}\n\n{len(rows)} of {len(loaded)} groups of cells were run at all loads."
 
 
 def _ablations(compared: Records) -> str:

@@ -1,0 +1,60 @@
+"""Tables leave nothing out silently, and say what they stand on."""
+
+from tests.benchmarks.figures import figures
+
+from paper.cells import Cell
+from paper.records import Records
+from paper.tables import against, by_cell, paired, table, verdicts
+
+TUNED = Cell(pipeline="cogvideox", load=0.85, deadline="2.5x")
+HELD_OUT = Cell(pipeline="cogvideox", load=0.85, deadline="1.5x")
+
+
+def test_a_table_without_rows_says_so() -> None:
+    assert table(["a"], []) == "*Nothing of this was run.*"
+
+
+def test_who_was_not_run_in_a_cell_has_a_dash_there() -> None:
+    records = Records({(TUNED.name, "ours"): {1: figures()}})
+    assert by_cell(records, [TUNED, HELD_OUT], ["ours", "theirs"]).splitlines()[2:] == [
+        "| cogvideox-0.85-2.5x |  | 1 | 0.900 (0.80) 50 / 100 | - |"
+    ]
+
+
+def test_held_out_cells_are_marked() -> None:
+    records = Records({(HELD_OUT.name, "ours"): {1: figures()}})
+    assert "| held out |" in by_cell(records, [HELD_OUT], ["ours"])
+
+
+def test_several_seeds_have_an_interval_and_one_has_none() -> None:
+    one, other = {1: figures(mean_s=40.0)}, {1: figures(mean_s=50.0)}
+    single = Records({(TUNED.name, "ours"): one, (TUNED.name, "theirs"): other})
+    assert "±" not in paired(single, [TUNED], "ours", "theirs")
+    several = Records(
+        {
+            (TUNED.name, "ours"): one | {2: figures(mean_s=42.0)},
+            (TUNED.name, "theirs"): other | {2: figures(mean_s=50.0), 3: figures()},
+        }
+    )
+    text = paired(several, [TUNED], "ours", "theirs")
+    assert "| cogvideox-0.85-2.5x | 2 |" in text
+    assert "-9.0 ± 12.7" in text
+
+
+def test_contenders_are_compared_only_where_both_were_run() -> None:
+    records = Records(
+        {
+            (TUNED.name, "ours"): {1: figures(attainment=0.9)},
+            (TUNED.name, "B4"): {1: figures(attainment=0.8, mean_s=100.0)},
+            (HELD_OUT.name, "B4"): {1: figures(attainment=0.1)},
+        }
+    )
+    rows = against(records, [TUNED, HELD_OUT], "ours", ["B4", "B5"]).splitlines()[2:]
+    assert rows == [
+        "| B4 | 1 | -0.100 | -0.100 to -0.100 | 2.00 | 1.00 |",
+        "| B5 | 0 | - | - | - | - |",
+    ]
+
+
+def test_targets_that_were_not_run_are_listed() -> None:
+    assert verdicts([], [TUNED]).count("not run") == 9
