@@ -55,19 +55,30 @@ class YamlFile:
         Args:
             path: keys and indices; parts that nobody wrote are left out of the words.
             problem: what is wrong.
-            missing: the last part is a field that should be there and is not.
+            missing: the last parts are of a field that should be there and is not.
         """
-        node: yaml.Node = self._tree
-        words = ""
-        for index, part in enumerate(path):
-            found = _child(node, part)
-            if found is None and not (missing and index == len(path) - 1):
-                continue
-            words += f"[{part}]" if isinstance(part, int) else f".{part}"
-            node = found or node
+        node, known = self._walk(path)
+        end = known[-1] + 1 if known else 0
+        written = [path[index] for index in known] + (list(path[end:]) if missing else [])
+        words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in written)
         where = f"{self._file}:{node.start_mark.line + 1}"
         field = words.lstrip(".")
         return InvalidFieldError(f"{where}: {field}" if field else where, problem)
+
+    def depth(self, path: Sequence[int | str]) -> int:
+        """How much of a path is written in the file."""
+        return len(self._walk(path)[1])
+
+    def _walk(self, path: Sequence[int | str]) -> tuple[yaml.Node, list[int]]:
+        """The last node of a path that is there, and which parts are."""
+        node: yaml.Node = self._tree
+        known: list[int] = []
+        for index, part in enumerate(path):
+            found = _child(node, part)
+            if found is not None:
+                node = found
+                known.append(index)
+        return node, known
 
 
 def _child(node: yaml.Node, part: int | str) -> yaml.Node | None:

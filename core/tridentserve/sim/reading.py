@@ -34,9 +34,12 @@ def scenario_of(file: YamlFile) -> Scenario:
     try:
         return Scenario.model_validate(file.content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        missing = first["type"] == "missing"
-        raise file.blame(first["loc"], _problem(first), missing=missing) from None
+        found = error.errors(include_url=False, include_input=False)
+        # A field that may be of several types fails as each of them: what reaches deepest into
+        # what was written is about the type that was meant.
+        chosen = max(found, key=lambda one: file.depth(one["loc"]))
+        missing = chosen["type"] == "missing"
+        raise file.blame(chosen["loc"], _problem(chosen), missing=missing) from None
 
 
 def overridden(scenario: Scenario, **changes: object) -> Scenario:

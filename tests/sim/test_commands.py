@@ -1,0 +1,158 @@
+"""`tridentserve sim` and `tridentserve plan`, from files to files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tridentserve.cli.__main__ import main
+
+SCENARIO = """\
+name: small
+seed: 3
+duration_s: 120
+drain_s: 600
+cluster: {nodes: 2, devices_per_node: 8}
+profile: {name: cogvideox}
+workload: {trace: cogvideox, steps: 6, process: Poisson, rate_per_s: 0.15}
+"""
+PIPELINE = """\
+apiVersion: tridentserve.io/v1alpha1
+kind: DiffusionPipeline
+metadata: {name: flux}
+spec:
+  model: {uri: "file:///models/flux"}
+  stages:
+    encode: {gpu: {sharing: Exclusive, count: 1}}
+    diffuse:
+      replicas: {max: 16}
+      gpu: {sharing: Exclusive, count: 1}
+    decode: {gpu: {sharing: Exclusive, count: 1}}
+  autoscaling: {gpuLimitPercent: 12800}
+"""
+LINE = '{{"at_s": {}, "height": 512, "width": 512, "steps": 28}}\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "s.yaml").write_text(SCENARIO)
+    (tmp_path / "p.yaml").write_text(PIPELINE)
+    (tmp_path / "day.jsonl").write_text("".join(LINE.format(index * 10) for index in range(20)))
+    return tmp_path
+
+
+def test_run_writes_json_and_a_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, page = folder / "out.json", folder / "page.png"
+    given = ["sim", "run", str(folder / "s.yaml"), "--json", str(out), "--plot", str(page)]
+    assert main([*given, "--quiet"]) == 0
+    found = json.loads(out.read_text())
+    assert found["figures"]["requests"] == len(found["requests"]) > 0
+    assert found["figures"]["outcomes"]["finished"] == found["figures"]["requests"]
+    assert found["figures"]["decisions"]["impossible"] == 0
+    assert found["curves"]["latency"][-1][1] == 1.0
+    assert page.read_bytes().startswith(b"\x89PNG")
+    assert "attainment" in capsys.readouterr().out
+
+
+def test_equal_runs_write_equal_json_but_for_what_the_machine_took(folder: Path) -> None:
+    texts = []
+    for name in ("a.json", "b.json"):
+        given = ["sim", "run", str(folder / "s.yaml"), "--json", str(folder / name), "--quiet"]
+        assert main(given) == 0
+        content = json.loads((folder / name).read_text())
+        assert content.pop("machine")["run_s"] > 0
+        texts.append(content)
+    assert texts[0] == texts[1]
+
+
+def test_compare_prints_one_row_a_policy(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, page = folder / "out.json", folder / "page.svg"
+    given = ["sim", "compare", str(folder / "s.yaml"), "--quiet", "--seeds", "1", "2"]
+    given += ["--dispatch", "Fifo", "EarliestDeadline", "--json", str(out), "--plot", str(page)]
+    assert main(given) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["policy", "Fifo", "EarliestDeadline"]
+    content = json.loads(out.read_text())
+    assert [row["seeds"] for row in content["comparison"]] == [[1, 2], [1, 2]]
+    arrivals = [[one["arrived_s"] for one in run["requests"]] for run in content["runs"]]
+    assert arrivals[0] == arrivals[2] != arrivals[1] == arrivals[3]
+    assert "<svg" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sim", "run", "none.yaml"], "none.yaml"),
+        (["sim", "run", "s.yaml", "--plot", "x.doc"], "must end in"),
+        (["sim", "run", "s.yaml", "--json", "none/x.json"], "there is no folder"),
+        (["sim", "run", "s.yaml", "--dispatch", "Nobody"], "Nobody"),
+        (["sim", "run", "day.jsonl"], "day.jsonl"),
+        (["plan", "-f", "s.yaml", "--trace", "day.jsonl", "--profile", "flux"], "s.yaml:1"),
+        (["plan", "-f", "p.yaml", "--trace", "s.yaml", "--profile", "flux"], "s.yaml:1"),
+        (["plan", "-f", "p.yaml", "--trace", "day.jsonl", "--profile", "no.json"], "no.json"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    folder: Path,
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    assert main(arguments) == 1
+    shown = capsys.readouterr()
+    assert words in shown.err
+    assert len(shown.err.splitlines()) == 1
+
+
+def plan(folder: Path, *more: str) -> int:
+    given = ["plan", "-f", str(folder / "p.yaml"), "--trace", str(folder / "day.jsonl")]
+    return main([*given, "--profile", "flux", *more])
+
+
+def test_plan_says_which_placement_what_it_gives_and_why(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(folder, "--gpus", "16") == 0
+    shown = capsys.readouterr().out
+    assert "1 x encode@100" in shown
+    assert "0.1" in shown.splitlines()[0]
+    for words in ("why", "deadlines met", "GPU-hours", "P95"):
+        assert words in shown
+
+
+def test_plan_sweeps_gpus_and_draws_the_curve(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = folder / "curve.png"
+    assert plan(folder, "--sweep", "gpus=8..16", "--plot", str(page)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["GPUs", "8", "16"]
+    assert page.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("count: 1", "count: x", "p.yaml:7: spec.stages.encode.gpu.count"),
+        ("replicas: {max: 16}", "replicas: {max: 0}", "p.yaml:9: spec.stages.diffuse.replicas.max"),
+        ("{gpu: {sharing: Exclusive, count: 1}}", "{}", "p.yaml:7: spec.stages.encode.gpu.count"),
+        ("kind: Diff", "kind: Conf", "p.yaml:2: kind"),
+    ],
+)
+def test_a_bad_pipeline_is_blamed_by_file_line_and_field(
+    folder: Path, old: str, new: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert old in PIPELINE
+    (folder / "p.yaml").write_text(PIPELINE.replace(old, new, 1))
+    assert plan(folder) == 1
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sweep", ["8..16", "gpus=16..8", "gpus=3..8", "gpus=8", "gpus=0..8"])
+def test_a_sweep_is_two_numbers_of_gpus(
+    folder: Path, sweep: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(folder, "--sweep", sweep) == 1
+    assert "--sweep" in capsys.readouterr().err
