@@ -1,6 +1,6 @@
 """Whether the simulator may speak of the paper at all: the fit to its published results.
 
-Three figures are unknown and fitted (after `paper.md` 5.5 A): the degree of the static baseline,
+Three figures are unknown and fitted (docs/paper.md, 5.5): the degree of the static baseline,
 the seconds of decode, and one factor on all run times of all policies. Two published cells are
 fitted, attainment within 0.05, mean and 95th percentile within 20 %. They do not identify the
 settings, so every one that passes is reported, for two readings of the authors' dispatch: with

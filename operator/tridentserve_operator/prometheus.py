@@ -10,7 +10,7 @@ Four figures come as one union, so that they are of one moment (`figure` tells t
     busy       run seconds per second, by pipeline, stage and pool
     calls      runs per second, by pipeline, stage and pool
 
-Measured, zero and unknown are three things (DESIGN 7.3):
+Measured, zero and unknown are three things:
 
     answer                                   arrivals per second       seconds of a stage
     fresh sample                             the rate, 0.0 included    busy / calls of a fraction

@@ -1,7 +1,7 @@
 """Earliest deadline first, cheapest degree on time, pausing at step boundaries: a modern opponent.
 
 After GENSERVE (arXiv 2604.04335) and GF-DiT (arXiv 2606.13501), as described in section 4 of
-`paper.md`, for one pipeline: requests in the order of deadlines; each takes the fewest
+`docs/paper.md`, for one pipeline: requests in the order of deadlines; each takes the fewest
 device-seconds by which it is on time, where it fits best; one that finds no place has running
 diffusion paused at the next step, if that has a later deadline and the slack to make up for it.
 Requests that are late take the largest efficient degree that fits, in the same order. Batches of

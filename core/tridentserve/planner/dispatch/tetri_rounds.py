@@ -1,6 +1,6 @@
 """Rounds of least degrees, packed, and what is left over handed out: a modern opponent.
 
-After TetriServe (arXiv 2510.01565), as described in section 4 of `paper.md`. Diffusion is decided
+After TetriServe (arXiv 2510.01565), as described in section 4 of `docs/paper.md`. Diffusion is decided
 once a round. Every request that waits takes the degree of the fewest device-seconds by which it is
 on time. A knapsack over the vacant devices chooses as many as it can, those first that would be
 late if they waited for another round; as all rewards within a group are equal, taking the smallest
