@@ -96,8 +96,8 @@ class DeadlineAware:
                 stages = {turn.stage, *(entry[2].stage for entry in line)}
                 if not any(floor.open(stage) for stage in stages):
                     return
-            following = turn.following()
-            if tried < _DEPTH and following is not None:
+            following = turn.following() if tried < (_DEPTH if turn.choosy else 1) else None
+            if following is not None:
                 heapq.heappush(line, (following.rank, tried, following))
 
     def _changes(self, scene: Scene, desk: Desk, now: float) -> Iterator[Action]:

@@ -65,8 +65,11 @@ class Desk:
         self._failed: set[tuple[ClassKey, int]] = set()
         """Degrees that a class found no place for: nothing becomes free within a decision."""
         self._price = 0.0
+        self._hurries = False
         if settings.pricing is not None:
-            self._price = settings.pricing.price(len(scene.state.journeys), devices)
+            requests = len(scene.state.journeys)
+            self._price = settings.pricing.price(requests, devices)
+            self._hurries = not settings.pricing.is_crowded(requests, devices)
 
     def place(self, journey: Journey, turn: Turn) -> tuple[Place, Offer] | None:
         """Where a request starts and at which degree; the place is taken.
@@ -130,7 +133,7 @@ class Desk:
 
     def _prompt(self, journey: Journey, turn: Turn, on_time: Sequence[Offer]) -> Sequence[Offer]:
         """Those by which it is done in good time; all, where none is."""
-        if self._settings.pricing is None:
+        if self._settings.pricing is None or not self._hurries:
             return on_time
         stretched_s = self._settings.pricing.stretch * turn.outlook.best_s
         left_s = journey.demand.arrived_s + stretched_s - self._now

@@ -29,10 +29,17 @@ class Pricing:
     """Degrees by which it is done within this times its best seconds after its arrival go before
     others that are on time: where degrees cost nearly the same, a loose deadline would let the
     largest shapes run on one device, and they are the tail."""
+    crowded: float = 0.6
+    """Requests in the system per device beyond which nobody is done in good time any more, and
+    `stretch` would only waste devices."""
 
     def price(self, requests: int, devices: int) -> float:
         """The price of one device, in seconds of the request for a second of the device."""
         return self.beta * requests / max(1, devices)
+
+    def is_crowded(self, requests: int, devices: int) -> bool:
+        """Whether the deadline is all that can be hoped for."""
+        return requests > self.crowded * devices
 
 
 def worth(offers: Sequence[Offer], pricing: Pricing | None, price: float) -> Offer:

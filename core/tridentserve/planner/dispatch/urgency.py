@@ -75,6 +75,12 @@ class Turn:
         return self.queue.tickets[self.position][0][0]
 
     @property
+    def choosy(self) -> bool:
+        """Whether the next of its class may take another degree, where this one has no place."""
+        is_late = self.tier in (Tier.AGED, Tier.LATE)
+        return self.outlook.is_known and not is_late and len(self.outlook.offers) > 1
+
+    @property
     def rank(self) -> Rank:
         """Its place among all that wait."""
         due_s = self.due_s
