@@ -1,6 +1,5 @@
 """Starts of one decision: those of one kind on the same devices are one call."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tridentserve.domain.cluster import Worker
@@ -58,12 +57,10 @@ class Starts:
         problem = problem_of_segment(segment, worker)
         if problem is not None or worker is None:
             return problem
-        journeys: Mapping[object, object] = self._state.journeys
+        journeys = self._state.journeys
         if not segment.requests or any(one.request not in journeys for one in segment.requests):
             return f"segment {segment.id} has a request that is not known, or gone"
-        kinds = {
-            _kind(segment, self._state.journeys[one.request].demand) for one in segment.requests
-        }
+        kinds = {_kind(segment, journeys[one.request].demand) for one in segment.requests}
         if len(kinds) > 1:
             return f"segment {segment.id} has requests of several kinds"
         opening = self._openings.get(kinds.pop())

@@ -109,12 +109,10 @@ def mix(name: str, shapes: Sequence[Shape], steps: int) -> tuple[ShareOf, ...]:
     >>> [round(one.weight, 1) for one in mix("Light", [Shape(height=1, width=2)], 4)]
     [0.5]
     """
-    weights = {
-        "Light": lambda shape: 1 / shape.volume,
-        "Medium": lambda shape: 1.0,
-        "Heavy": lambda shape: float(shape.volume),
-    }
-    return tuple(ShareOf(shape=one, steps=steps, weight=weights[name](one)) for one in shapes)
+    power = {"Light": -1, "Medium": 0, "Heavy": 1}[name]
+    return tuple(
+        ShareOf(shape=one, steps=steps, weight=float(one.volume) ** power) for one in shapes
+    )
 
 
 def generate(phases: Sequence[Phase], seed: int) -> tuple[Ask, ...]:
