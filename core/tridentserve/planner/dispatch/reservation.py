@@ -55,11 +55,18 @@ class Drains:
         self._running, self._now = running, now
         self._kept: dict[WorkerId, _Kept] = {}
         self._started: dict[WorkerId, list[float]] = {}
+        self._asked: list[Offer] = []
+        """Who is to have a node that was not looked for yet."""
         self._known: dict[WorkerId, list[float]] = {}
         """When devices of workers should be vacant, where that was asked."""
 
     def barred(self, offer: Offer) -> frozenset[WorkerId]:
         """Workers that this must leave alone."""
+        # Looking for nodes is most of a decision's cost, and often nobody comes after who could
+        # use one. Nothing was taken since it was asked for, as places are looked for by `barred`.
+        for wide in self._asked:
+            self._choose(wide)
+        self._asked.clear()
         return frozenset(
             name
             for name, kept in self._kept.items()
@@ -77,8 +84,11 @@ class Drains:
 
     def keep(self, offer: Offer) -> None:
         """Keep a node for a request that cannot start, if it is wide enough to need one."""
-        if offer.degree < self._settings.degree or len(self._kept) >= self._settings.nodes:
-            return
+        left = self._settings.nodes - len(self._kept) - len(self._asked)
+        if left > 0 and offer.degree >= self._settings.degree:
+            self._asked.append(offer)
+
+    def _choose(self, offer: Offer) -> None:
         best: tuple[float, int, WorkerId] | None = None
         for name in self._candidates(offer.kinds):
             vacant_s = self._vacant_s(name)
