@@ -33,8 +33,7 @@ def fit_words(records: Records) -> str:
     made = sum(one in records.found for one in declared)
     passing = [one for one in tried if one.passes]
     worlds = passing_worlds(records)
-    used = [(c, f) for c, f in WORLDS if c is not None]
-    missing = [one for one in worlds if one not in used]
+    missing = [one for one in worlds if one not in WORLDS]
     text = (
         "The README's CogVideoX cells (B1: 0.15, 320 s, 550 s; theirs: 0.86, 78 s, 230 s), by a"
         " static degree, the decode seconds of the largest class, one slow-down for all, and two"
