@@ -28,7 +28,13 @@ from tridentserve.planner.placement.joint import Joint, JointSettings
 from tridentserve.planner.placement.moves import MoveCosts
 from tridentserve.planner.placement.orchestrator import Orchestrator
 from tridentserve.planner.placement.prediction import Prediction, predict
-from tridentserve.planner.placement.rounding import Nodes, by_mixture, by_remainder, improved
+from tridentserve.planner.placement.rounding import (
+    GOOD_ENOUGH,
+    Nodes,
+    by_mixture,
+    by_remainder,
+    improved,
+)
 from tridentserve.planner.placement.survey import survey
 from tridentserve.planner.placement.waiting import (
     admissible_utilisation,
@@ -371,4 +377,7 @@ def test_ours_leaves_no_more_unserved_than_the_papers(
 
     ours, theirs = Joint().plan(asked), Orchestrator().plan(asked)
 
-    assert judged(ours, asked).score <= judged(theirs, asked).score
+    found, other = judged(ours, asked), judged(theirs, asked)
+    assert found.score[0] <= other.score[0]
+    if found.score[0] == other.score[0]:
+        assert found.waiting <= max(other.waiting, GOOD_ENOUGH) + 1e-6

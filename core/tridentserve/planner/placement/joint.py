@@ -11,8 +11,9 @@
 What a change costs is the devices that serve nobody meanwhile, and what the workers that stay
 cannot serve: to replace the only encoder stops everything, however small it is.
 
-Nodes that the program does not need are used as well, in the shares of the others: an idle node
-shortens no queue. `release_spare` gives them up instead, where devices cost money.
+Nodes that the program does not need are used as well: room for twice the load in the shares of the
+others, what remains for diffuse. An idle node shortens no queue. `release_spare` gives them up
+instead, where devices cost money.
 
 What it hands to dispatch: flows (which class on which pool, how wide) and prices by stage. Both are
 advice; a dispatch planner that ignores them meets the same pools.
@@ -33,7 +34,7 @@ from tridentserve.planner.placement.moves import MoveCosts, lost_device_s, moves
 from tridentserve.planner.placement.packing import singled
 from tridentserve.planner.placement.prediction import Prediction, predict_on
 from tridentserve.planner.placement.replicas import arrange
-from tridentserve.planner.placement.rounding import Nodes
+from tridentserve.planner.placement.rounding import GOOD_ENOUGH, Nodes
 from tridentserve.planner.placement.smoothing import Remembered, smoothed
 from tridentserve.planner.placement.survey import Survey, held, mix_of, survey
 from tridentserve.planner.placement.whole_nodes import whole_nodes
@@ -121,9 +122,7 @@ def best(
     ours = PlacementPlan(pools=projection.pools, reasons=(), mode=projection.mode)
     theirs = arrange(seen)
     scored = [(predict_on(seen, one, settings.aims), one) for one in (ours, theirs)]
-    prediction, winner = min(
-        scored, key=lambda one: (one[0].score[0], _cost(one[1], settings), one[0].score[1])
-    )
+    prediction, winner = min(scored, key=lambda one: _score(one[0], one[1], settings))
     reasons = (*winner.reasons, *_figures(chosen if winner is ours else None, prediction))
     return (
         replace(
@@ -147,14 +146,15 @@ def _weighed(
 ) -> tuple[bool, Reason]:
     """Whether the previous placement stays, and why, or what the change costs."""
     plan, after = wanted
-    changes = moves(previous, plan, inputs.profile, settings.costs)
+    before = predict_on(seen, previous, settings.aims)
+    costs = replace(settings.costs, drain_s=max(settings.costs.drain_s, before.longest_call_s))
+    changes = moves(previous, plan, inputs.profile, costs)
     if previous.id == plan.id and not changes:
         return True, Reason(code="Unchanged", message="the mix asks for what there is")
     since = float("inf") if memory.changed_s is None else inputs.now - memory.changed_s
     if since < settings.dwell_s:
         message = f"changed {since:.0f} s ago, dwells {settings.dwell_s:.0f} s"
         return True, Reason(code="Dwell", message=message)
-    before = predict_on(seen, previous, settings.aims)
     saved = before.unserved - after.unserved + before.waiting - after.waiting
     saved += _cost(previous, settings) - _cost(plan, settings)
     during = predict_on(seen, staying(previous, plan), settings.aims)
@@ -169,6 +169,14 @@ def _weighed(
         f" {'pay' if pays else 'do not pay'} for the {cost:.3g} of {words or 'no move'}"
     )
     return not pays, Reason(code="Transition" if pays else "DoesNotPay", message=message)
+
+
+def _score(
+    prediction: Prediction, plan: PlacementPlan, settings: JointSettings
+) -> tuple[float, ...]:
+    """Less is better: unserved demand, then devices, then waiting that anybody would notice."""
+    unserved, waiting = prediction.score
+    return (unserved, _cost(plan, settings), max(waiting, GOOD_ENOUGH))
 
 
 def _cost(plan: PlacementPlan, settings: JointSettings) -> int:

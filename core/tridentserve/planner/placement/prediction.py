@@ -1,9 +1,12 @@
 """What a placement can serve, and how long requests would wait in it: one judge for all planners.
 
 The classes are routed over the pools as well as they could be: least unserved demand first, then
-the least used bottleneck. A pool may be used up to the utilisation at which no more than a share of
-the requests waits (`waiting`); what is beyond counts as unserved. So a placement is scored by what
-it allows, not by what a dispatch planner makes of it, and not by its own flows.
+the least used bottleneck. Diffuse spreads over all pools that can run it, in proportion to their
+devices, as dispatch would have it: a device that hosts diffuse is not kept free for short stages,
+so one of these that has no other place waits for long steps. A pool may be used up to the
+utilisation at which no more than a share of the requests waits (`waiting`); what is beyond counts
+as unserved. So a placement is scored by what it allows, not by what a dispatch planner makes of it,
+and not by its own flows.
 
 It is a model of the mean: no bursts but Poisson's, no interference, no transition.
 """
@@ -12,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tridentserve.domain.plans import PlacementPlan
+from tridentserve.domain.stages import Stage
 from tridentserve.errors import UndeployableError
 from tridentserve.planner.placement.flows import (
     Aims,
@@ -21,7 +25,7 @@ from tridentserve.planner.placement.flows import (
     devices_at,
     options_at,
 )
-from tridentserve.planner.placement.survey import Survey, survey
+from tridentserve.planner.placement.survey import Survey, Way, survey
 from tridentserve.planner.placement.waiting import (
     admissible_utilisation,
     mean_wait_s,
@@ -65,6 +69,17 @@ class Prediction:
     pools: tuple[PoolLoad, ...]
     shares: tuple[tuple[Option, float], ...]
     """How the classes were routed."""
+
+    @property
+    def longest_call_s(self) -> float:
+        """Seconds of a call of diffuse, on the mean over the devices that it keeps busy."""
+        calls = [
+            (option.load * share, option.way.seconds)
+            for option, share in self.shares
+            if option.way.stage is Stage.DIFFUSE
+        ]
+        busy = sum(load for load, _ in calls)
+        return sum(load * seconds for load, seconds in calls) / busy if busy else 0.0
 
     @property
     def score(self) -> tuple[float, float]:
@@ -112,6 +127,7 @@ def predict_supply(seen: Survey, supply: Supply, aims: Aims) -> Prediction:
             devices = devices_at(workers, level)
             most = devices * admissible_utilisation(devices // level, aims.waiting_probability)
             program.at_most({**routing.load(place, level), busiest: -most}, 0.0)
+    _spread(routing, supply)
     solution = program.solve()
     assert solution is not None, "leaving all unserved fulfils every row"
     shares = routing.shares(solution.values)
@@ -124,6 +140,20 @@ def predict_supply(seen: Survey, supply: Supply, aims: Aims) -> Prediction:
         pools=tuple(queue.report() for queue in queues),
         shares=shares,
     )
+
+
+def _spread(routing: Routing, supply: Supply) -> None:
+    """Tie the places of every way of diffuse to one another, by their devices."""
+    alike: dict[tuple[int, Way], list[tuple[int, int]]] = {}
+    for flow, option in zip(routing.flows, routing.options, strict=True):
+        if option.way.stage is Stage.DIFFUSE:
+            devices = devices_at(supply[option.place], option.way.degree)
+            alike.setdefault((option.number, option.way), []).append((devices, flow))
+    for found in alike.values():
+        most, main = max(found, key=lambda one: (one[0], -one[1]))
+        for devices, flow in found:
+            if flow != main and most:
+                routing.program.equal({flow: 1.0, main: -devices / most}, 0.0)
 
 
 def supply_of(seen: Survey, plan: PlacementPlan) -> Supply:

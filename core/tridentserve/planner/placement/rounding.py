@@ -19,7 +19,7 @@ from tridentserve.planner.placement.splitting import apportion
 from tridentserve.planner.projection import PlacementType
 
 _ROUNDING = 1e-6
-_GOOD_ENOUGH = 0.05
+GOOD_ENOUGH = 0.05
 """Requests that wait, on the mean: no move is worth a look."""
 _STEPS = (1, 2, 4)
 """Devices that are moved at once."""
@@ -87,7 +87,7 @@ def improved(
     """
     best, score = start, judge(start)
     seen = {start}
-    while looks > 0 and score > _GOOD_ENOUGH:
+    while looks > 0 and score > GOOD_ENOUGH:
         for other in _neighbours(best, order(best)):
             if other in seen:
                 continue

@@ -21,6 +21,8 @@ from tridentserve.planner.placement.survey import Survey
 from tridentserve.planner.projection import PlacementType
 
 _ROUNDING = 1e-6
+_HEADROOM = 2.0
+"""How much more of the same load spare nodes leave room for before they go to diffuse alone."""
 
 Rounding = Callable[[Mapping[Configuration, float], int], Counter[Configuration]]
 
@@ -43,15 +45,35 @@ def whole_nodes(seen: Survey, plan: Blueprint, aims: Aims, *, filling: bool, loo
 def _rounded(plan: Blueprint, rounding: Rounding, *, filling: bool) -> Nodes:
     counts: Counter[tuple[int, Configuration]] = Counter()
     for number, kind in enumerate(plan.kinds):
-        shares, types = plan.shares[number], plan.types[number]
-        if not shares and filling and types:
-            shares = {((types[0], kind.devices),): 1.0}
+        shares, nodes = plan.shares[number], len(kind.nodes)
+        if filling and plan.types[number]:
+            shares = _filled(shares, plan.types[number], kind.devices, nodes)
+        elif shares:
+            nodes = min(nodes, ceil(sum(shares.values()) - _ROUNDING))
         if shares:
-            needed = ceil(sum(shares.values()) - _ROUNDING)
-            nodes = len(kind.nodes) if filling else min(len(kind.nodes), needed)
             for configuration, count in rounding(shares, nodes).items():
                 counts[number, configuration] += count
     return Nodes.of(counts)
+
+
+def _filled(
+    shares: Mapping[Configuration, float],
+    types: tuple[PlacementType, ...],
+    devices: int,
+    nodes: int,
+) -> Mapping[Configuration, float]:
+    """Shares of all nodes of a kind: room for a growing load, the rest for a heavier mix."""
+    needed = sum(shares.values())
+    scale = min(_HEADROOM, nodes / needed) if needed else 1.0
+    filled = {one: share * scale for one, share in shares.items()}
+    there = dict.fromkeys(types, 0.0)
+    for one, share in shares.items():
+        for kind, count in one:
+            there[kind] += share * count
+    main = max(types, key=lambda kind: (kind.is_primary, there[kind], -types.index(kind)))
+    whole = ((main, devices),)
+    filled[whole] = filled.get(whole, 0.0) + max(0.0, nodes - needed * scale)
+    return filled
 
 
 class _Judge:
