@@ -71,8 +71,8 @@ def test_the_urgent_have_one_with_a_later_deadline_paused_that_goes_on_afterward
 
 def test_nobody_is_paused_who_would_be_late_then() -> None:
     floor = driver(EdfPreemptive(model()))
-    floor.arrive(*(demand(f"tight{index}", 0, 44, shape=LARGE) for index in range(4)))
-    for index in range(4):
+    floor.arrive(*(demand(f"tight{index}", 0, 44, shape=LARGE) for index in range(3)))
+    for index in range(3):
         floor.finish(f"tight{index}")
     floor.now = 4.0
     for index in range(3):
