@@ -20,6 +20,7 @@ from tridentserve.errors import InvalidFieldError
 from tridentserve.sim import plots
 from tridentserve.sim.compare import rows, table
 from tridentserve.sim.encoding import as_json
+from tridentserve.sim.fitting import fits
 from tridentserve.sim.reading import overridden, read_experiment, read_scenario
 from tridentserve.sim.results import Result
 from tridentserve.sim.run import simulate
@@ -142,6 +143,7 @@ def _write(args: argparse.Namespace, results: Sequence[Result]) -> None:
             if args.verb == "compare":
                 content = {
                     "comparison": [asdict(row) for row in rows(results)],
+                    "machine": {"decision_fits": fits(results)},
                     "runs": [as_json(one) for one in results],
                 }
             args.json.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")

@@ -96,10 +96,11 @@ class Deciding:
         if not actions:
             return
         self.tally.acted += 1
-        self.tally.decide_s.append(took_s)
-        self.tally.queue.append(waiting)
-        free = all(isinstance(action, WakeAt) for action in actions)
-        ready_s = now if free else self._charged(waiting, now)
+        ready_s = now
+        if any(not isinstance(action, WakeAt) for action in actions):
+            self.tally.decide_s.append(took_s)
+            self.tally.queue.append(waiting)
+            ready_s = self._charged(waiting, now)
         for worker in self._carry_out(actions, now, ready_s):
             self.tell(WorkerUp(worker=worker), now)
 

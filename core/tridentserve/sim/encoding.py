@@ -70,7 +70,7 @@ def _requests(result: Result) -> list[Json]:
 
 
 def _machine(result: Result) -> dict[str, Json]:
-    """Processor seconds of the run and of its decisions, with a fit that scenarios can charge."""
+    """Processor seconds of the run and of the decisions that were charged for."""
     times = sorted(result.machine.decide_s)
     return {
         "run_s": result.machine.run_s,

@@ -113,7 +113,7 @@ class Machine:
 
     run_s: float = 0.0
     decide_s: tuple[float, ...] = ()
-    """Of every decision that acted."""
+    """Of every decision that was charged for."""
     queue: tuple[int, ...] = ()
     """Requests that waited at each of them."""
 
