@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     training.set_defaults(run=_train)
     judging = commands.add_parser("evaluate", help="judge pictures of captions never trained on")
     judging.add_argument("--captions", type=int, default=200)
+    judging.add_argument("--sides", type=int, nargs="+", default=_SIDES)
     judging.add_argument("--report", type=Path, help="where to write the figures as JSON")
     judging.set_defaults(run=_evaluate)
     showing = commands.add_parser("sheet", help="draw a sheet of samples")
@@ -57,7 +58,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     pipeline = evaluate.load(options.model)
     scenes = evaluate.held_out(options.captions)
     reports = []
-    for side in _SIDES:
+    for side in options.sides:
         drawing = evaluate.Drawing(side=side, steps=options.steps, guidance=options.guidance)
         reports.append(evaluate.report(pipeline, scenes, drawing))
         print(f"\n## {side} px\n\n{reports[-1]}", flush=True)

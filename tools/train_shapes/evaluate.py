@@ -39,6 +39,16 @@ class Report:
     shuffled: Table
     rendered: Table
 
+    def __str__(self) -> str:
+        """A table in Markdown, in percent."""
+        lines = ["| part of the caption | of | drawn | others' captions | rendered |"]
+        lines.append("| --- | ---: | ---: | ---: | ---: |")
+        for rate in self.drawn.rates:
+            tables = (self.drawn, self.shuffled, self.rendered)
+            percents = " | ".join(f"{table[rate.part].percent:.1f}" for table in tables)
+            lines.append(f"| {rate.part} | {rate.asked} | {percents} |")
+        return "\n".join(lines)
+
 
 def load(folder: Path) -> Any:
     """The pipeline of a model folder."""
