@@ -1,12 +1,13 @@
 """Rounds of least degrees, packed, and what is left over handed out: a modern opponent.
 
-After TetriServe (arXiv 2510.01565), as described in section 4 of `docs/paper.md`. Diffusion is decided
-once a round. Every request that waits takes the degree of the fewest device-seconds by which it is
-on time. A knapsack over the vacant devices chooses as many as it can, those first that would be
-late if they waited for another round; as all rewards within a group are equal, taking the smallest
-needs first is its optimum, and no dynamic program is needed. Late requests come next. What is left
-over makes those faster that start, by seconds saved per device, and if nobody waits then, and
-`growth` says what a change costs, those that run: they keep their devices (placement preservation).
+After TetriServe (arXiv 2510.01565), as described in section 4 of `docs/paper.md`. Diffusion is
+decided once a round. Every request that waits takes the degree of the fewest device-seconds by
+which it is on time. A knapsack over the vacant devices chooses as many as it can, those first that
+would be late if they waited for another round; as all rewards within a group are equal, taking the
+smallest needs first is its optimum, and no dynamic program is needed. Late requests come next. What
+is left over makes those faster that start, by seconds saved per device, and if nobody waits then,
+and `growth` says what a change costs, those that run: they keep their devices (placement
+preservation).
 
 Encode and decode are no part of the original: they start at once, the most urgent first.
 Nothing starves as long as its least degree becomes vacant on some worker: whoever is late by
