@@ -4,8 +4,10 @@ On the CPU two processes of one thread are faster than one process of two: they 
 instead of at every operation, so a core that somebody else uses for a moment holds up nobody.
 """
 
+import multiprocessing
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +56,8 @@ def _enter(
 ) -> None:
     import torch
 
+    # Killed, the parent ends nobody, and two trainings would write one checkpoint.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=count)
@@ -61,3 +65,10 @@ def _enter(
         work(Worker(rank=rank, count=count), *arguments)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
