@@ -80,6 +80,7 @@ def test_the_published_balance_of_a_light_load() -> None:
     assert apportion(128, (10, 63, 27), (1, 1, 1)) == (13, 81, 34)
 
 
+@settings(deadline=None)
 @given(
     total=st.integers(0, 300),
     weights=st.lists(st.floats(0, 1e6), min_size=1, max_size=7),

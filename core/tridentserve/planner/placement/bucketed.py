@@ -13,7 +13,7 @@ They are sized once, by the load of the first look: a partition that followed ev
 load would be no baseline for one that decides when to change.
 """  # noqa: E501 - a table
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tridentserve.domain.cluster import Sharing
@@ -44,6 +44,10 @@ class _Seat:
     work: float
 
 
+Seats = Callable[[Survey, Traffic, int], tuple[_Seat, ...]]
+"""Where the stages of a class run, on workers of so many devices at most."""
+
+
 class Bucketed:
     """Whole pipelines on workers of 1, 2, 4 and 8 devices, by class (B2)."""
 
@@ -52,8 +56,7 @@ class Bucketed:
         seen = survey(inputs)
         if seen is None:
             return held(inputs)
-        planned = standing(inputs, seen)
-        return planned or _planned(seen, [_whole(seen, one) for one in seen.traffic])
+        return standing(inputs, seen) or _first(seen, _whole)
 
 
 class BucketedStages:
@@ -64,14 +67,23 @@ class BucketedStages:
         seen = survey(inputs)
         if seen is None:
             return held(inputs)
-        planned = standing(inputs, seen)
-        return planned or _planned(seen, [_apart(seen, one) for one in seen.traffic])
+        return standing(inputs, seen) or _first(seen, _apart)
 
 
-def _whole(seen: Survey, traffic: Traffic) -> tuple[_Seat, ...]:
+def _first(seen: Survey, seats: Seats) -> PlacementPlan:
+    """Buckets of all degrees; of smaller ones only where a stage gets no worker otherwise."""
+    most = seen.largest
+    while True:
+        plan = _planned(seen, [seats(seen, one, most) for one in seen.traffic])
+        if most == 1 or all(plan.workers(stage) for stage in STAGES):
+            return plan
+        most //= 2
+
+
+def _whole(seen: Survey, traffic: Traffic, most: int) -> tuple[_Seat, ...]:
     """All stages on the devices that diffuse has; nothing where one does not fit."""
     kind = PlacementType.EDC
-    chosen = {stage: _chosen(seen, traffic, stage, kind) for stage in STAGES}
+    chosen = {stage: _chosen(seen, traffic, stage, kind, most) for stage in STAGES}
     ways = [way for way in chosen.values() if way is not None]
     main = chosen[Stage.DIFFUSE]
     if main is None or len(ways) < len(STAGES):
@@ -85,12 +97,12 @@ def _whole(seen: Survey, traffic: Traffic) -> tuple[_Seat, ...]:
     )
 
 
-def _apart(seen: Survey, traffic: Traffic) -> tuple[_Seat, ...]:
+def _apart(seen: Survey, traffic: Traffic, most: int) -> tuple[_Seat, ...]:
     """Every stage on a worker of its own; nothing where one does not fit."""
     seats = []
     for stage in STAGES:
         kind = PlacementType((stage,))
-        way = _chosen(seen, traffic, stage, kind)
+        way = _chosen(seen, traffic, stage, kind, most)
         if way is None:
             return ()
         work = traffic.rate.arrivals_per_s * way.work_s
@@ -98,9 +110,15 @@ def _apart(seen: Survey, traffic: Traffic) -> tuple[_Seat, ...]:
     return tuple(seats)
 
 
-def _chosen(seen: Survey, traffic: Traffic, stage: Stage, kind: PlacementType) -> Way | None:
+def _chosen(
+    seen: Survey, traffic: Traffic, stage: Stage, kind: PlacementType, most: int
+) -> Way | None:
     """Diffuse at k*, the others on the fewest devices, of what fits."""
-    fitting = [way for way in traffic.of(stage) if way.batch == 1 and seen.fits(kind, way)]
+    fitting = [
+        way
+        for way in traffic.of(stage)
+        if way.batch == 1 and way.degree <= most and seen.fits(kind, way)
+    ]
     if stage is Stage.DIFFUSE:
         return efficient(fitting)
     return min(fitting, key=lambda way: way.degree, default=None)

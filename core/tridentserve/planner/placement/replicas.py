@@ -119,19 +119,25 @@ def arrange(survey: Survey) -> PlacementPlan:
     return PlacementPlan(
         pools=projection.pools,
         reasons=tuple(reasons),
-        limited=bool(homeless) or not projection.pools,
+        limited=any(reason.code != "VirtualReplica" for reason in reasons),
         mode=projection.mode,
     )
 
 
 def _bundles(survey: Survey, tenants: Sequence[Tenant]) -> tuple[list[Bundle], list[Reason]]:
     """Devices of every replica in use, split among its parts."""
+    bundles: list[Bundle] = []
+    reasons: list[Reason] = []
     groups = _in_use(survey, tenants)
+    placed = {one.replica.name for group in groups for one in group}
+    without = sorted({one.replica.name for one in tenants} - placed)
+    if without:
+        message = f"{survey.devices} devices are too few for {', '.join(without)}"
+        reasons.append(Reason(code="TooFewDevices", message=message))
     if not groups:
-        return [], []
+        return [], reasons
     rates = [sum(one.traffic.rate.arrivals_per_s for one in group) for group in groups]
     least = [_least(group) for group in groups]
-    bundles, reasons = [], []
     for group, rate, devices in zip(
         groups, rates, apportion(survey.devices, rates, least), strict=True
     ):
