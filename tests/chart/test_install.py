@@ -210,6 +210,9 @@ def test_the_api_server_grants_the_operator_what_it_needs_where_it_needs_it(
     helm(
         "install", f"{release}-crds", str(CHARTS / "tridentserve-crds"), *where, "--take-ownership"
     )
+    # kubectl remembers what there is, and would remember that there is no pipeline yet.
+    known = ("api-resources", "--api-group", GROUP, "-oname")
+    eventually(lambda: PLURAL in local_cluster.kubectl(*known, check=False), what="the definition")
     helm("install", release, str(CHARTS / "tridentserve"), *where, *values)
     account = f"--as=system:serviceaccount:{namespace}:{release}-tridentserve"
 
