@@ -54,8 +54,8 @@ def export(recipe: Recipe, folder: Path, output: Path) -> None:
     pipeline.to(dtype=torch.float16).save_pretrained(output, safe_serialization=True)
     settings = recipe.model
     defaults = {
-        "height": settings.largest_side,
-        "width": settings.largest_side,
+        "height": settings.usual_side,
+        "width": settings.usual_side,
         "steps": settings.steps,
         "guidance": settings.guidance,
     }

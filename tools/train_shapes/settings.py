@@ -37,8 +37,9 @@ class ModelSettings:
     largest_side: int = 128
     shift: float = 3.0
     """Of the scheduler that is saved."""
+    usual_side: int = 64
     steps: int = 20
-    guidance: float = 4.0
+    guidance: float = 2.5
     """What the model folder advises for requests that leave it out."""
 
     @property
