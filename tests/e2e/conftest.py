@@ -4,6 +4,7 @@ The cluster is not that of the other tests: its operator watches every namespace
 beside it would fight over the same objects.
 """
 
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.e2e.pipelines import Pipeline, synthetic_model
 from tridentserve.families.command import build
 from tridentserve_local import product
 from tridentserve_local.cluster import LocalCluster
+from tridentserve_local.demo.folders import SHAPES
 from tridentserve_local.settings import ClusterSettings
 from tridentserve_local.testing import (
     assert_no_leaks,
@@ -49,11 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of model folders: `sd3`, `flux` (tiny, random) and `synthetic`."""
+    """Model folders: `sd3`, `flux` (tiny, random), `synthetic`, and `shapes`, which draws."""
     folder = tmp_path_factory.mktemp("models")
     for family in ("sd3", "flux"):
         build(folder / family, family=family)
     synthetic_model(folder / "synthetic")
+    shutil.copytree(SHAPES, folder / "shapes")
     return folder
 
 

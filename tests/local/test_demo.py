@@ -1,6 +1,9 @@
 """The demo's pure parts: what it asks for, shows and promises; and its housekeeping."""
 
 import io
+import json
+import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,21 +12,23 @@ import pytest
 import yaml
 from PIL import Image
 
+from train_shapes.scenes import is_held_out, parse
 from tridentserve.client import Accepted, Finished, MediaPiece, StageStarted, StageTiming, Step
 from tridentserve.domain.ids import ContentDigest, NodeId, PlanId, RequestId, Revision, WorkerId
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.errors import TemporaryError
+from tridentserve.families.advice import ADVICE
 from tridentserve.manifest.status import Status
-from tridentserve.manifest.v1alpha1 import parse
+from tridentserve.manifest.v1alpha1 import parse as parse_pipeline
 from tridentserve.stage.synthetic import read_model
 from tridentserve_local.demo import promises, resources, tables
-from tridentserve_local.demo.jobs import Job, jobs
+from tridentserve_local.demo.folders import SHAPES, emptied, models
+from tridentserve_local.demo.jobs import JOBS, Job
 from tridentserve_local.demo.monolith import differing
 from tridentserve_local.demo.narrator import Narrator
 from tridentserve_local.demo.pictures import Board
 from tridentserve_local.demo.plans import PlanSeen, plan_of
 from tridentserve_local.demo.promises import LoadOutcome
-from tridentserve_local.demo.story import emptied
 
 
 def timing(stage: Stage, node: str, store: str) -> StageTiming:
@@ -61,15 +66,20 @@ MIXED = finished(["a", "a", "b"], ["shm", "redis"])
 
 
 def test_files_and_seeds_of_pictures_differ_and_sizes_are_several() -> None:
-    many = jobs(20)
+    assert len({job.file_name for job in JOBS}) == len(JOBS)
+    assert len({job.seed for job in JOBS}) == len(JOBS)
+    assert {(job.height, job.width) for job in JOBS} == {(64, 64), (96, 96), (128, 128)}
 
-    assert len({job.file_name for job in many}) == 20
-    assert len({job.seed for job in many}) == 20
-    assert len({(job.height, job.width) for job in jobs()}) >= 4
+
+def test_prompts_are_captions_of_one_two_and_three_things_most_of_them_never_trained_on() -> None:
+    scenes = [parse(job.prompt) for job in JOBS]
+
+    assert {len(scene.things) for scene in scenes} == {1, 2, 3}
+    assert [is_held_out(scene) for scene in scenes] == [False, *[True] * (len(JOBS) - 1)]
 
 
 def test_a_request_says_everything_that_the_monolith_is_told() -> None:
-    job = jobs(1)[0]
+    job = JOBS[0]
 
     asked = job.request
 
@@ -77,11 +87,17 @@ def test_a_request_says_everything_that_the_monolith_is_told() -> None:
         assert getattr(asked, field) == getattr(job, field)
 
 
+def test_pictures_are_asked_for_as_the_model_says_of_itself() -> None:
+    says = json.loads((SHAPES / ADVICE).read_text())["defaults"]
+
+    assert {(job.steps, job.guidance) for job in JOBS} == {(says["steps"], says["guidance"])}
+
+
 @pytest.mark.parametrize("text", [resources.pictures_pipeline, resources.load_pipeline])
 def test_what_is_applied_is_a_valid_resource(text: object) -> None:
     assert callable(text)
 
-    body = parse(yaml.safe_load(text(Path("/models/one"))))
+    body = parse_pipeline(yaml.safe_load(text(Path("/models/one"))))
 
     assert body.spec.model.uri == "file:///models/one"
 
@@ -106,22 +122,22 @@ def test_every_line_carries_the_time_and_empty_ones_no_spaces() -> None:
 
 
 def test_the_board_shows_where_each_picture_is_and_forgets_those_that_are_done() -> None:
-    one, two = jobs(2)
+    one, two = JOBS[:2]
     board = Board([one, two])
     assert board.line == ""
 
     board.hear(one, Accepted(request=RequestId("r"), predicted_s=None, deadline_s=None))
     board.hear(two, StageStarted(stage=Stage.ENCODE, worker=WorkerId("w"), attempt=1))
-    assert board.line == "fox waits | harbour encode"
+    assert board.line == "pair waits | dot encode"
     board.hear(one, Step(step=3, steps=8))
     board.hear(two, MediaPiece(index=0, mime_type="image/png", data=b""))
-    assert board.line == "fox diffuse 3/8 | harbour arrives"
+    assert board.line == "pair diffuse 3/8 | dot arrives"
     board.hear(one, MIXED)
-    assert board.line == "harbour arrives"
+    assert board.line == "dot arrives"
 
 
 def test_the_table_of_seconds_has_each_stage_and_tells_waiting_from_hops() -> None:
-    job = jobs(1)[0]
+    job = JOBS[1]
 
     lines = tables.seconds_table([job], [MIXED]).splitlines()
 
@@ -129,12 +145,12 @@ def test_the_table_of_seconds_has_each_stage_and_tells_waiting_from_hops() -> No
         *("picture", "size", "steps", "waited", "encode", "diffuse", "decode", "hops", "total")
     ]
     assert lines[1].split() == [
-        *("fox", "256x256", "8", "2.250", "1.500", "1.500", "1.500", "0.009", "6.250")
+        *("dot", "64x64", str(job.steps), "2.250", "1.500", "1.500", "1.500", "0.009", "6.250")
     ]
 
 
 def test_the_table_of_hops_has_nodes_stores_and_bytes() -> None:
-    lines = tables.hops_table(jobs(1), [MIXED]).splitlines()
+    lines = tables.hops_table(JOBS[:1], [MIXED]).splitlines()
 
     assert "a -> a -> b" in lines[1]
     assert lines[1].index("shm 66.0 kB") < lines[1].index("redis 66.0 kB")
@@ -297,7 +313,7 @@ def draw(folder: Path, job: Job, colour: tuple[int, int, int]) -> None:
 
 
 def test_pictures_that_differ_in_one_bit_are_named(tmp_path: Path) -> None:
-    same, other = jobs(2)
+    same, other = JOBS[:2]
     for folder, blue in (("served", 3), ("drawn", 2)):
         draw(tmp_path / folder, same, (1, 2, 3))
         draw(tmp_path / folder, other, (1, 2, blue))
@@ -308,9 +324,9 @@ def test_pictures_that_differ_in_one_bit_are_named(tmp_path: Path) -> None:
 
 
 def test_only_what_a_demo_wrote_is_taken_away_before_the_next(tmp_path: Path) -> None:
-    job = jobs(1)[0]
     (tmp_path / "mine.png").write_text("keep")
-    (tmp_path / job.file_name).write_text("old")
+    for old in (JOBS[0].file_name, "sheet.png"):
+        (tmp_path / old).write_text("old")
     (tmp_path / "logs" / "old").mkdir(parents=True)
 
     with emptied(tmp_path):
@@ -328,4 +344,28 @@ def test_two_demos_never_write_to_one_folder(tmp_path: Path) -> None:
         pass
 
     with emptied(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_the_model_is_copied_to_a_plain_path_and_goes_unless_it_is_to_stay(
+    tmp_path: Path, stays: bool
+) -> None:
+    shapes = tmp_path / "a checkout: with (odd) characters" / "shapes"
+    shapes.mkdir(parents=True)
+    (shapes / "model_index.json").write_text("{}")
+
+    with models(stay=lambda: stays, shapes=shapes) as folder:
+        assert (folder / "shapes" / "model_index.json").read_text() == "{}"
+        assert re.fullmatch(r"[\w/.-]+", str(folder))
+
+    assert folder.exists() == stays
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_checkout_without_the_model_is_said_so(tmp_path: Path) -> None:
+    with (
+        pytest.raises(TemporaryError, match="no-model is missing; check the project out"),
+        models(stay=lambda: False, shapes=tmp_path / "no-model"),
+    ):
         pass

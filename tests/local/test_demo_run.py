@@ -13,7 +13,7 @@ import pytest
 
 from tridentserve_local.cluster import ClusterError
 from tridentserve_local.daemon import runs
-from tridentserve_local.demo.jobs import jobs
+from tridentserve_local.demo.jobs import JOBS
 from tridentserve_local.demo.kept import KeptCluster
 from tridentserve_local.folders import Folders, state_home
 from tridentserve_local.processes import descendants, is_zombie
@@ -61,14 +61,14 @@ def test_the_demo_keeps_its_promises_and_leaves_nothing_but_pictures_and_logs(
     lines = said.splitlines()
     assert all(line.startswith("[") for line in lines), said
     hops = [line for line in lines if " -> node-" in line]
-    assert len(hops) == len(jobs())
+    assert len(hops) == len(JOBS)
     assert any("shm" in line for line in hops)
     assert any("redis" in line for line in hops)
     assert "requests/s x" in said
     assert " NO " not in said
     assert "Proven:" in lines[-1]
-    for job in jobs():
-        assert (tmp_path / "out" / job.file_name).read_bytes().startswith(b"\x89PNG")
+    for name in ("sheet.png", *(job.file_name for job in JOBS)):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
     assert any((tmp_path / "out" / "logs").rglob("*.log"))
     assert list(short.iterdir()) == []
 

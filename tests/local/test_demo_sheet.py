@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -22,6 +22,7 @@ COUNTS = st.lists(st.integers(min_value=1, max_value=6), min_size=1, max_size=13
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_tiles_neither_overlap_nor_leave_the_sheet(counts: list[int]) -> None:
     layout = laid_out(counts)
@@ -34,6 +35,7 @@ def test_tiles_neither_overlap_nor_leave_the_sheet(counts: list[int]) -> None:
         assert next_left >= left + CELL + MARGIN or next_top >= top + CELL + MARGIN
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_a_longer_text_pushes_down_the_rows_below_it_and_no_others(counts: list[int]) -> None:
     before = laid_out(counts).corners
@@ -46,6 +48,7 @@ def test_a_longer_text_pushes_down_the_rows_below_it_and_no_others(counts: list[
     assert all(late > early for (_, early), (_, late) in below)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab ", max_size=60), st.integers(min_value=3, max_value=20))
 def test_wrapping_loses_no_word_and_is_too_wide_only_for_a_word_that_is(
     text: str, width: int

@@ -17,18 +17,16 @@ from .errors import DemoError
 from .jobs import Job
 from .narrator import Narrator
 
-_BUILT_WITHIN_S = 300.0
-"""The first import of torch on a cold machine reads a gigabyte."""
 _DRAWN_WITHIN_S = 300.0
+"""After all else is done. The first import of torch on a cold machine reads a gigabyte."""
 
 
 class Monolith:
-    """The process that builds the model and draws with diffusers alone; a context manager."""
+    """The process that draws with diffusers alone; a context manager."""
 
     def __init__(self, model: Path, out: Path, jobs: Sequence[Job], narrator: Narrator) -> None:
-        """Nothing starts yet. `model` is a new folder, `out` gets a PNG for each job."""
+        """Nothing starts yet. `model` is a folder, `out` gets a PNG for each job."""
         self._model, self._out, self._jobs, self._narrator = model, out, jobs, narrator
-        self._built = threading.Event()
         self._errors = out / "errors.log"
         self._process: subprocess.Popen[str] | None = None
         self._reader = threading.Thread(target=self._read, name="monolith", daemon=True)
@@ -66,15 +64,6 @@ class Monolith:
         self._process.wait()
         self._reader.join()
 
-    def wait_for_model(self) -> None:
-        """Return once the model lies there.
-
-        Raises:
-            DemoError: it could not be built.
-        """
-        if not self._built.wait(_BUILT_WITHIN_S) or not self._model.is_dir():
-            raise DemoError(f"the model was not built: {self._last_words()}")
-
     def wait_for_pictures(self) -> None:
         """Return once every picture is drawn.
 
@@ -101,14 +90,9 @@ class Monolith:
         drawn = 0
         with self._process.stdout as lines:
             for line in lines:
-                said = json.loads(line)
-                if "built" in said:
-                    self._narrator.say(f"model: a tiny random Stable Diffusion 3 in {self._model}")
-                    self._built.set()
-                drawn += "drawn" in said
+                drawn += "drawn" in json.loads(line)
                 if drawn == len(self._jobs):
                     self._narrator.say(f"monolith: drew the same {drawn} pictures with diffusers")
-        self._built.set()  # or whoever waits would wait for what has failed
 
     def _last_words(self) -> str:
         lines = self._errors.read_text().splitlines()

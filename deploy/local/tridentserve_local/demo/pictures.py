@@ -1,4 +1,7 @@
-"""Asks for all pictures at once through the router, shows how they come, and writes them."""
+"""Asks for all pictures at once through the router, and shows how they come.
+
+They are written as they are served, and once more together on a sheet.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from tridentserve.client import (
 )
 from tridentserve.errors import TridentServeError
 
+from . import sheet
 from .errors import DemoError
 from .jobs import Job
 from .narrator import Narrator
@@ -93,3 +97,18 @@ async def _show(board: Board, narrator: Narrator) -> None:
         if board.line not in ("", shown):
             shown = board.line
             narrator.say(shown)
+
+
+def write_sheet(
+    file: Path, jobs: Sequence[Job], finished: Sequence[Finished], pictures: Path
+) -> None:
+    """The contact sheet of pictures that lie in a folder."""
+    from PIL import Image  # beside torch, in the extra that the stages need
+
+    tiles = []
+    for job, one in zip(jobs, finished, strict=True):
+        with Image.open(pictures / job.file_name) as picture:
+            picture.load()
+        note = f"{job.width} x {job.height}, {job.steps} steps, {one.total_s:.2f} s"
+        tiles.append(sheet.Tile(picture=picture, prompt=job.prompt, note=note))
+    sheet.compose(tiles).save(file)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 NAMESPACE = "demo"
-PICTURES = "sd3"
+PICTURES = "shapes"
 LOAD = "synthetic"
 
 STEPS = 8
@@ -74,7 +74,7 @@ def namespace() -> str:
 
 
 def pictures_pipeline(model: Path) -> str:
-    """Stable Diffusion 3, one encoder, two diffusers, one decoder."""
+    """The model that draws: one encoder, two diffusers, one decoder."""
     return _PICTURES.format(name=PICTURES, uri=f"file://{model}")
 
 

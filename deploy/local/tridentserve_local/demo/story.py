@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from tridentserve.client import Finished
 from tridentserve.client.finding import find_endpoint
 from tridentserve.errors import TridentServeError
 from tridentserve.stage.synthetic import read_model
@@ -21,9 +20,8 @@ from tridentserve_local.cluster import LocalCluster
 from tridentserve_local.processes import is_zombie, marked
 from tridentserve_local.settings import ClusterSettings
 
-from . import load, pictures, promises, resources, tables, watching
-from .errors import DemoError
-from .jobs import Job, jobs
+from . import folders, load, pictures, promises, resources, tables, watching
+from .jobs import JOBS
 from .kept import KeptCluster, is_up, refuse_second
 from .monolith import Monolith, differing
 from .narrator import Narrator
@@ -32,7 +30,6 @@ from .promises import LoadOutcome, Promise
 
 QUIET_PER_S, BUSY_PER_S = 0.5, 5.0
 _SETTLES_WITHIN_S = 90.0
-_LOGS, _MONOLITH = "logs", "monolith"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +47,20 @@ def run(choices: Choices, narrator: Narrator) -> int:
 
     Raises:
         ClusterError: the cluster did not come up, or one of its name runs already.
-        DemoError: another demo writes to the same folder.
+        DemoError: another demo writes to the same folder, or the model is not there.
         ToolMissingError: a program is not to be had.
     """
     if choices.keep:
         refuse_second(choices.name)
-    with _sigterm_is_an_exit(), emptied(choices.output), _models(choices) as models:
+
+    def stays() -> bool:
+        return choices.keep and is_up(choices.name)
+
+    with (
+        _sigterm_is_an_exit(),
+        folders.emptied(choices.output),
+        folders.models(stay=stays) as models,
+    ):
         kept = _tell(narrator, choices, models)
     narrator.chapter("What was promised")
     narrator.say("\n".join(promise.line for promise in kept))
@@ -64,16 +69,18 @@ def run(choices: Choices, narrator: Narrator) -> int:
 
 
 def _tell(narrator: Narrator, choices: Choices, models: Path) -> list[Promise]:
-    chosen = jobs()
     kept: list[Promise] = []
-    narrator.chapter("A Kubernetes cluster with two nodes, and beside it a model")
+    finished: Sequence[Finished] = ()
+    narrator.chapter("A Kubernetes cluster with two nodes; beside it, diffusers alone")
+    narrator.say(f"model: {folders.SHAPES}, copied to {models / 'shapes'}")
     with (
-        Monolith(models / "sd3", choices.output / _MONOLITH, chosen, narrator) as monolith,
+        Monolith(models / "shapes", choices.output / folders.MONOLITH, JOBS, narrator) as monolith,
         _cluster(choices, narrator) as cluster,
     ):
         try:
             _install(cluster, models, narrator)
-            kept += _pictures(cluster, models / "sd3", monolith, chosen, choices.output, narrator)
+            finished = _pictures(cluster, models / "shapes", choices.output, narrator)
+            kept += _compared(finished, monolith, choices.output, narrator)
             kept += _load(cluster, models / "synthetic", narrator)
         except TridentServeError as error:
             narrator.say(f"\nFAILED: {error}")
@@ -85,7 +92,10 @@ def _tell(narrator: Narrator, choices: Choices, models: Path) -> list[Promise]:
         finally:
             # Logs of pods that are just going may vanish under the copy; the others are there.
             with suppress(shutil.Error):
-                cluster.keep_logs(choices.output / _LOGS)
+                cluster.keep_logs(choices.output / folders.LOGS)
+        if finished:
+            narrator.chapter("Seconds of each picture, stage by stage")
+            narrator.say(tables.seconds_table(JOBS, finished))
         narrator.chapter("Where to look next")
         narrator.say(_where_next(cluster, choices, models))
         memory = cluster.memory_folder
@@ -121,30 +131,31 @@ def _install(cluster: LocalCluster, models: Path, narrator: Narrator) -> None:
 
 
 def _pictures(
-    cluster: LocalCluster,
-    model: Path,
-    monolith: Monolith,
-    chosen: tuple[Job, ...],
-    output: Path,
-    narrator: Narrator,
-) -> tuple[Promise, ...]:
+    cluster: LocalCluster, model: Path, output: Path, narrator: Narrator
+) -> Sequence[Finished]:
     narrator.chapter("A DiffusionPipeline is applied")
-    monolith.wait_for_model()
     watching.apply(cluster, resources.pictures_pipeline(model), narrator)
     watching.wait_until_ready(cluster, resources.PICTURES, narrator)
-    narrator.chapter(f"{len(chosen)} prompts at once, through the router")
+    narrator.chapter(f"{len(JOBS)} prompts at once, through the router")
     endpoint = _endpoint(cluster, resources.PICTURES)
-    finished, first_s = asyncio.run(pictures.draw(endpoint, chosen, output, narrator))
+    finished, first_s = asyncio.run(pictures.draw(endpoint, JOBS, output, narrator))
     narrator.say(f"The first picture was there after {first_s:.1f} s.")
+    pictures.write_sheet(output / folders.SHEET, JOBS, finished, output)
+    narrator.say(f"All of them on one sheet: {output / folders.SHEET}")
+    narrator.say("\nThe way of the tensors:\n" + tables.hops_table(JOBS, finished))
+    return finished
+
+
+def _compared(
+    finished: Sequence[Finished], monolith: Monolith, output: Path, narrator: Narrator
+) -> tuple[Promise, ...]:
     monolith.wait_for_pictures()
-    different = differing(chosen, output, output / _MONOLITH)
+    different = differing(JOBS, output, output / folders.MONOLITH)
     narrator.say(
-        f"{len(chosen) - len(different)} of {len(chosen)} pictures equal those of diffusers'"
+        f"\n{len(JOBS) - len(different)} of {len(JOBS)} pictures equal those of diffusers'"
         " own pipeline, bit for bit."
     )
-    narrator.say("\nSeconds by stage:\n" + tables.seconds_table(chosen, finished))
-    narrator.say("\nThe way of the tensors:\n" + tables.hops_table(chosen, finished))
-    return promises.of_pictures(len(chosen), finished, different)
+    return promises.of_pictures(len(JOBS), finished, different)
 
 
 def _load(cluster: LocalCluster, model: Path, narrator: Narrator) -> tuple[Promise, ...]:
@@ -201,11 +212,11 @@ def _endpoint(cluster: LocalCluster, pipeline: str) -> str:
 
 
 def _where_next(cluster: LocalCluster, choices: Choices, models: Path) -> str:
-    pictures = "the pictures; noise, since the model's weights are random"
     rows = [
-        [f"{choices.output}/*.png", pictures],
-        [f"{choices.output}/{_MONOLITH}/*.png", "the same ones, by diffusers alone"],
-        [f"{choices.output}/{_LOGS}/", "what each process said"],
+        [f"{choices.output}/{folders.SHEET}", "all pictures on one sheet, with their prompts"],
+        [f"{choices.output}/*.png", "the pictures, as they were served"],
+        [f"{choices.output}/{folders.MONOLITH}/*.png", "the same ones, by diffusers alone"],
+        [f"{choices.output}/{folders.LOGS}/", "what each process said"],
         ["examples/, docs/", "pipelines to apply, and how it all works"],
         ["tridentserve local demo --keep", "the same, and the cluster stays"],
     ]
@@ -220,7 +231,7 @@ def _where_next(cluster: LocalCluster, choices: Choices, models: Path) -> str:
         f"  kubectl {where} get dp,deployments,pods",
         f"  kubectl {where} describe dp {resources.LOAD}",
         f"  .venv/bin/tridentserve generate {where} --pipeline {resources.PICTURES}"
-        " --prompt 'a fox' -o fox.png",
+        f" --prompt '{JOBS[0].prompt}' -o picture.png",
         f"  {cluster.prometheus_url}   Prometheus",
         "End it with:",
         f"  .venv/bin/tridentserve local down --name {choices.name}; rm -r {models}",
@@ -236,39 +247,6 @@ def _verdict(kept: list[Promise]) -> str:
         "Proven: from kubectl apply to pictures that equal the monolith's bit for bit, tensors by"
         " shared memory and Redis, and a plan that follows the load with no request lost."
     )
-
-
-@contextmanager
-def emptied(output: Path) -> Iterator[None]:
-    """Take away what an earlier demo wrote there, and nothing else; keep a second demo out.
-
-    Raises:
-        DemoError: another demo writes there now.
-    """
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DemoError(
-                f"another demo writes to {output}; wait for its end, or give --output FOLDER"
-            ) from None
-        for folder in (_LOGS, _MONOLITH):
-            shutil.rmtree(output / folder, ignore_errors=True)
-        for job in jobs():
-            (output / job.file_name).unlink(missing_ok=True)
-        yield
-
-
-@contextmanager
-def _models(choices: Choices) -> Iterator[Path]:
-    """A folder for models, with a plain path whatever the checkout's is."""
-    folder = Path(tempfile.mkdtemp(prefix="tridentserve-demo-"))
-    try:
-        yield folder
-    finally:
-        if not (choices.keep and is_up(choices.name)):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
