@@ -1,8 +1,8 @@
 """Which contenders there are: the opponent's family, ours, and everybody else, with settings. Pure.
 
 The opponent is a family: the paper leaves open how often its program is solved, how requests age,
-how efficient a degree must be, and whether decode is in the estimate. `CHOSEN` names the members
-that speak for their families, fixed by the runs of section `family` and by no other cells.
+how efficient a degree must be, and whether decode is in the estimate. `CHOSEN` names the member that
+speaks for it, which the runs of section `family` decide, and no other cells.
 """
 
 from dataclasses import replace
@@ -166,11 +166,8 @@ def ablations() -> tuple[Contender, ...]:
     )
 
 
-CHOSEN = {
-    "theirs": "theirs/sound/rest/w0.5/a0.1/e0.8",
-    "EDF": "EDF/largest",
-}
-"""Members that speak for their families: fixed here before any held-out cell was looked at."""
+CHOSEN = {"theirs": "theirs/sound/rest/w0.5/a0.1/e0.8"}
+"""Who speaks for the family: a guess until section `family` was run, whose best takes its place."""
 
 
 def opponent() -> Contender:
