@@ -1,8 +1,8 @@
 """Which contenders there are: the opponent's family, ours, and everybody else, with settings. Pure.
 
 The opponent is a family: the paper leaves open how often its program is solved, how requests age,
-how efficient a degree must be, and whether decode is in the estimate. `CHOSEN` names the member that
-speaks for it, which the runs of section `family` decide, and no other cells.
+how efficient a degree must be, and whether decode is in the estimate. `CHOSEN` names the member
+that speaks for it, which the runs of section `family` decide, and no other cells.
 """
 
 from dataclasses import replace
