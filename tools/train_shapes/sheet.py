@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 from train_shapes import evaluate
 from train_shapes.judge import judge
 
-_CAPTIONS = 24
-_COLUMNS = 4
+_CAPTIONS = 12
+_COLUMNS = 3
 _SIDES = (64, 96, 128)
 _GAP = 8
 _TEXT_HEIGHT = 44
