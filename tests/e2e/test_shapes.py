@@ -29,7 +29,7 @@ def job(prompt: str, side: int, seed: int) -> dict[str, Any]:
 
 
 JOBS = [
-    job("a large green triangle above a purple circle", 64, 7),
+    job("a large blue circle below an orange square on a white background", 64, 3),
     job("a large blue triangle on a black background", 96, 1),
     job("a small green triangle", 128, 5),
 ]
