@@ -80,3 +80,6 @@ JOBS = (
     _job("pond", 64, 3, "a large blue circle below an orange square on a white background"),
 )
 """Everything that is drawn; file names differ from one to the next."""
+
+SHOWN = JOBS[1]
+"""The one that people are told to ask for themselves."""

@@ -21,7 +21,7 @@ from tridentserve_local.processes import is_zombie, marked
 from tridentserve_local.settings import ClusterSettings
 
 from . import folders, load, pictures, promises, resources, tables, watching
-from .jobs import JOBS
+from .jobs import JOBS, SHOWN
 from .kept import KeptCluster, is_up, refuse_second
 from .monolith import Monolith, differing
 from .narrator import Narrator
@@ -231,7 +231,7 @@ def _where_next(cluster: LocalCluster, choices: Choices, models: Path) -> str:
         f"  kubectl {where} get dp,deployments,pods",
         f"  kubectl {where} describe dp {resources.LOAD}",
         f"  .venv/bin/tridentserve generate {where} --pipeline {resources.PICTURES}"
-        f" --prompt '{JOBS[0].prompt}' -o picture.png",
+        f" --prompt '{SHOWN.prompt}' --seed {SHOWN.seed} -o picture.png",
         f"  {cluster.prometheus_url}   Prometheus",
         "End it with:",
         f"  .venv/bin/tridentserve local down --name {choices.name}; rm -r {models}",
