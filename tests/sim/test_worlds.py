@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.sim.worlds import (
     BUSY,
@@ -32,6 +32,7 @@ from tridentserve.domain.dispatch import (
     Refuse,
     Resize,
     Resume,
+    Segment,
     StageFinished,
     WakeAt,
     Yield,
@@ -150,8 +151,9 @@ class Chaos:
         users: dict[DeviceId, list[tuple[object, ...]]] = {}
         for worker in state.workers:
             for segment in state.running(worker):
+                call = (segment.stage, worker, works_on(state, segment))
                 for device in segment.devices:
-                    users.setdefault(device, []).append((segment.stage, worker, segment.devices))
+                    users.setdefault(device, []).append(call)
         for segments in users.values():
             assert len(set(segments)) == 1
             assert len(segments) <= 2
@@ -195,7 +197,18 @@ class Chaos:
         return []
 
 
+def works_on(state: State, segment: Segment) -> tuple[DeviceId, ...]:
+    """Where it computes: what it grows into is held from the decision on, used from the boundary on.
+
+    So one of a batch that is about to leave it holds more than the others.
+    """
+    change = state.pending(segment.id)
+    leased = change.devices if isinstance(change, Resize) else ()
+    return tuple(device for device in segment.devices if device not in leased)
+
+
 @settings(max_examples=15, deadline=None)
+@example(seed=4693, fails=False, batch=2)
 @given(seed=st.integers(0, 10**6), fails=st.booleans(), batch=st.integers(1, 2))
 def test_whatever_a_planner_does_every_request_ends_once(
     seed: int, fails: bool, batch: int

@@ -3,7 +3,8 @@
 A picture's latents x and noise n are mixed to (1 - s) x + s n, and the transformer learns to say
 n - x: the velocity along which `FlowMatchEulerDiscreteScheduler` takes its steps (Lipman et al.,
 Flow Matching for Generative Modeling, 2023; Esser et al., Scaling Rectified Flow Transformers,
-2024). The noise level s is drawn so that its logit is normal around that of the scheduler's shift.
+2024). Noise levels are those that the scheduler visits, as often as it does: each step of a drawing
+counts the same.
 
 One caption in ten is replaced by an empty one, which is the pipeline's negative prompt: guidance
 needs to know what a picture looks like when nothing is said about it.
@@ -12,7 +13,6 @@ What is kept for use is not the last weights but their running mean.
 """
 
 import copy
-import math
 import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -106,8 +106,7 @@ class FlowTask:
         clean, ids = self._pools[batch].draw(count, generator)
         dropped = torch.rand(count, 1, generator=generator) < settings.caption_dropout
         ids = torch.where(dropped, self._empty, ids)
-        logits = torch.randn(count, generator=generator) * settings.noise_spread
-        levels = torch.sigmoid(logits + math.log(settings.noise_shift))
+        levels = _noise_levels(count, self._recipe.model.shift, generator)
         noise = torch.randn(clean.shape, generator=generator)
         share = levels[:, None, None, None]
         with torch.autocast("cpu", torch.bfloat16):
@@ -123,6 +122,14 @@ class FlowTask:
             torch._foreach_lerp_(
                 list(self.mean.parameters()), list(self._net.parameters()), 1 - decay
             )
+
+
+def _noise_levels(count: int, shift: float, generator: "Generator") -> "Tensor":
+    """Evenly spread over a drawing's steps, by one random number: few levels are far from all."""
+    import torch
+
+    even = (torch.arange(count) + torch.rand(1, generator=generator)) / count
+    return shift * even / (1 + (shift - 1) * even)
 
 
 def predict(net: Any, mixed: "Tensor", ids: "Tensor", levels: "Tensor") -> "Tensor":

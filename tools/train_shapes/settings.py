@@ -89,20 +89,15 @@ class FlowSettings:
 
     steps: int = 6000
     batches: tuple[Batch, ...] = (
-        Batch(side=64, count=128, weight=0.76),
-        Batch(side=96, count=56, weight=0.12),
-        Batch(side=128, count=32, weight=0.12),
+        Batch(side=64, count=128, weight=0.54),
+        Batch(side=96, count=56, weight=0.23),
+        Batch(side=128, count=32, weight=0.23),
     )
     learning_rate: float = 1.2e-3
     warmup_steps: int = 150
     weight_decay: float = 0.01
     ema_decay: float = 0.998
     caption_dropout: float = 0.1
-    noise_shift: float = 4.0
-    """As the scheduler's shift, but of the noise levels to train on: what stands where is decided
-    above 0.9."""
-    noise_spread: float = 1.3
-    """Standard deviation of the logit of the noise level."""
     steps_an_epoch: int = 100
     reuse: int = 4
     """How often a picture of an epoch's pool is drawn, with other noise each time."""
