@@ -15,7 +15,12 @@ from tridentserve.planner.placement.moves import MoveCosts, MoveKind, lost_devic
 from tridentserve.planner.placement.orchestrator import Orchestrator, OrchestratorSettings
 from tridentserve.planner.placement.packing import Bundle, pack, singled
 from tridentserve.planner.placement.replicas import arrange, needs_of, tenant_of
-from tridentserve.planner.placement.smoothing import SmoothedMix, smoothed
+from tridentserve.planner.placement.smoothing import (
+    Remembered,
+    SmoothedMix,
+    smoothed,
+    smoothed_survey,
+)
 from tridentserve.planner.placement.splitting import apportion
 from tridentserve.planner.placement.survey import Survey, survey
 from tridentserve.planner.projection import PlacementType, project
@@ -214,6 +219,30 @@ def test_looking_twice_at_a_moment_counts_once() -> None:
 
     assert smoothed(once, HEAVY.mix, 60.0, 60.0) == once
     assert once.rates[0].arrivals_per_s == pytest.approx(
+        LIGHT.mix[0].arrivals_per_s * 0.3679 + HEAVY.mix[0].arrivals_per_s * 0.6321, rel=1e-3
+    )
+
+
+def test_an_unknown_load_leaves_the_remembered_mix_as_it_is() -> None:
+    _, known = smoothed_survey(question("flux", LIGHT, now=0.0), Remembered(), 60.0)
+
+    found, after = smoothed_survey(
+        question("flux", Load(arrivals_per_s=None), now=600.0), known, 60.0
+    )
+
+    assert found is None
+    assert after == known
+    assert known.mix.rates == LIGHT.mix
+
+
+def test_what_is_surveyed_is_the_mix_as_smoothed() -> None:
+    _, known = smoothed_survey(question("flux", LIGHT, now=0.0), Remembered(), 60.0)
+
+    found, after = smoothed_survey(question("flux", HEAVY, now=60.0), known, 60.0)
+
+    assert found is not None
+    assert tuple(traffic.rate for traffic in found.traffic) == after.mix.rates
+    assert after.mix.rates[0].arrivals_per_s == pytest.approx(
         LIGHT.mix[0].arrivals_per_s * 0.3679 + HEAVY.mix[0].arrivals_per_s * 0.6321, rel=1e-3
     )
 

@@ -35,8 +35,8 @@ from tridentserve.planner.placement.packing import singled
 from tridentserve.planner.placement.prediction import Prediction, predict_on
 from tridentserve.planner.placement.replicas import arrange
 from tridentserve.planner.placement.rounding import GOOD_ENOUGH, Nodes
-from tridentserve.planner.placement.smoothing import Remembered, smoothed
-from tridentserve.planner.placement.survey import Survey, held, mix_of, survey
+from tridentserve.planner.placement.smoothing import Remembered, smoothed_survey
+from tridentserve.planner.placement.survey import Survey, held
 from tridentserve.planner.placement.whole_nodes import whole_nodes
 from tridentserve.planner.projection import project
 from tridentserve.planner.protocols import PlacementInputs
@@ -84,11 +84,7 @@ def look(
     inputs: PlacementInputs, memory: Remembered, settings: JointSettings
 ) -> tuple[PlacementPlan, Remembered]:
     """One look: the placement, and the memory for the next."""
-    if survey(inputs) is None:
-        return held(inputs), memory
-    mix = smoothed(memory.mix, mix_of(inputs.load, inputs.profile), inputs.now, settings.tau_s)
-    memory = replace(memory, mix=mix)
-    seen = survey(replace(inputs, load=replace(inputs.load, mix=mix.rates)))
+    seen, memory = smoothed_survey(inputs, memory, settings.tau_s)
     if seen is None:
         return held(inputs), memory
     wanted, prediction = best(seen, settings, inputs.previous)

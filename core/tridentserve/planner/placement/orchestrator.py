@@ -24,8 +24,8 @@ from tridentserve.domain.plans import PlacementPlan, Reason
 from tridentserve.errors import UndeployableError
 from tridentserve.planner.placement.moves import MoveCosts, lost_device_s, moves
 from tridentserve.planner.placement.replicas import Needs, arrange, needs_of, tenant_of
-from tridentserve.planner.placement.smoothing import Remembered, smoothed
-from tridentserve.planner.placement.survey import Survey, held, mix_of, survey
+from tridentserve.planner.placement.smoothing import Remembered, smoothed_survey
+from tridentserve.planner.placement.survey import Survey, held
 from tridentserve.planner.projection import PlacementType, type_of
 from tridentserve.planner.protocols import PlacementInputs
 
@@ -63,11 +63,7 @@ def look(
     inputs: PlacementInputs, memory: Remembered, settings: OrchestratorSettings
 ) -> tuple[PlacementPlan, Remembered]:
     """One look: the placement, and the memory for the next."""
-    if survey(inputs) is None:
-        return held(inputs), memory
-    mix = smoothed(memory.mix, mix_of(inputs.load, inputs.profile), inputs.now, settings.tau_s)
-    memory = replace(memory, mix=mix)
-    seen = survey(replace(inputs, load=replace(inputs.load, mix=mix.rates)))
+    seen, memory = smoothed_survey(inputs, memory, settings.tau_s)
     if seen is None:
         return held(inputs), memory
     wanted = arrange(seen)

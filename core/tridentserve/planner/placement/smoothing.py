@@ -3,6 +3,8 @@
 An exponentially weighted mean by time: a look after `tau_s` seconds counts for 63 %. Looking twice
 at the same moment counts once. A class that is gone fades, and is forgotten below a thousandth of
 the whole. It is a value that goes in and comes out; who loses it starts from the load as it is.
+
+An unknown load teaches nothing: the mix stays as it was remembered, and nothing is surveyed.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,6 +12,8 @@ from math import exp
 
 from tridentserve.domain.load import ClassRate
 from tridentserve.domain.shapes import Shape
+from tridentserve.planner.placement.survey import Survey, mix_of, survey
+from tridentserve.planner.protocols import PlacementInputs
 
 _FORGOTTEN = 1e-3
 _Key = tuple[Shape, int, float]
@@ -31,6 +35,26 @@ class Remembered:
     mix: SmoothedMix = field(default_factory=SmoothedMix)
     changed_s: float | None = None
     """When the placement was changed last; None where nobody remembers a change."""
+
+
+def smoothed_survey(
+    inputs: PlacementInputs, memory: Remembered, tau_s: float
+) -> tuple[Survey | None, Remembered]:
+    """What a planner that remembers plans for, and the memory for its next look.
+
+    Args:
+        inputs: of this look; its mix is taken into the memory, and surveyed as smoothed.
+        memory: of the last look.
+        tau_s: memory of the mix; 0 takes what is seen.
+
+    Returns:
+        No survey where too little is known to place anything: the answer is then `survey.held`.
+    """
+    if inputs.load.arrivals_per_s is None:
+        return None, memory
+    mix = smoothed(memory.mix, mix_of(inputs.load, inputs.profile), inputs.now, tau_s)
+    seen = survey(replace(inputs, load=replace(inputs.load, mix=mix.rates)))
+    return seen, replace(memory, mix=mix)
 
 
 def smoothed(
