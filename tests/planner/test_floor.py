@@ -15,7 +15,8 @@ from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import Strategy
 from tridentserve.planner.dispatch.fits import Fit, emptiest, fewest_blocks_broken, tightest
-from tridentserve.planner.dispatch.floor import Floor, Place
+from tridentserve.planner.dispatch.floor import Floor
+from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.dispatch.starting import started
 from tridentserve.planner.state import Journey, State
 

@@ -18,9 +18,9 @@ from math import inf
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.dispatch import Segment
 from tridentserve.domain.ids import RequestId, WorkerId
-from tridentserve.planner.dispatch.floor import Place
 from tridentserve.planner.dispatch.offers import Offer
 from tridentserve.planner.dispatch.options import Option
+from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.dispatch.running import Running
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey, State

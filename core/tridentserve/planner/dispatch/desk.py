@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from tridentserve.domain.stages import Stage
 from tridentserve.planner.dispatch.degrees import Scene, Widest
 from tridentserve.planner.dispatch.fits import fewest_blocks_broken, tightest
-from tridentserve.planner.dispatch.floor import Place
 from tridentserve.planner.dispatch.offers import Offer
+from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.dispatch.pricing import Pricing, worth
 from tridentserve.planner.dispatch.queues import ClassKey
 from tridentserve.planner.dispatch.redecision import Redecision

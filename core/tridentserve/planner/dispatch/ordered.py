@@ -20,9 +20,10 @@ from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.dispatch.backfill import HeadOfLine, Passing, Reservations, Turn
 from tridentserve.planner.dispatch.degrees import DegreeRule, Scene, Widest
 from tridentserve.planner.dispatch.fits import Fit, tightest
-from tridentserve.planner.dispatch.floor import Floor, Place
+from tridentserve.planner.dispatch.floor import Floor
 from tridentserve.planner.dispatch.offers import Offer, Offers
 from tridentserve.planner.dispatch.orders import Order
+from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.dispatch.queues import Priority, Queue, Queues
 from tridentserve.planner.dispatch.resuming import resumed
 from tridentserve.planner.dispatch.running import Running

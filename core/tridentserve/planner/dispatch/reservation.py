@@ -14,9 +14,10 @@ from itertools import islice
 from math import inf
 
 from tridentserve.domain.ids import WorkerId
-from tridentserve.planner.dispatch.floor import Floor, Place
+from tridentserve.planner.dispatch.floor import Floor
 from tridentserve.planner.dispatch.offers import Offer
 from tridentserve.planner.dispatch.options import Option
+from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.dispatch.running import Running
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import State

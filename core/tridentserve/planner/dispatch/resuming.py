@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from tridentserve.domain.dispatch import Resume, Segment
 from tridentserve.domain.ids import Epoch
-from tridentserve.planner.dispatch.floor import Floor, Place
+from tridentserve.planner.dispatch.floor import Floor
+from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.state import State
 
 

@@ -3,7 +3,8 @@
 from tridentserve.domain.dispatch import Action, Cursor, Reserve, Segment, Start
 from tridentserve.domain.ids import Epoch, SegmentId
 from tridentserve.domain.strategy import Strategy
-from tridentserve.planner.dispatch.floor import Floor, Place
+from tridentserve.planner.dispatch.floor import Floor
+from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.state import Journey
 
 

@@ -1,0 +1,39 @@
+"""What a place is looked for, and which of two places is the better one."""
+
+from dataclasses import dataclass
+
+from tridentserve.domain.ids import WorkerId
+from tridentserve.planner.dispatch.fits import Fit
+from tridentserve.planner.dispatch.places import Place
+from tridentserve.planner.roster import Kind
+from tridentserve.planner.state import Journey
+
+Rank = tuple[int, float, int, WorkerId]
+"""The least wins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """One request's question: on which worker?"""
+
+    journey: Journey
+    degree: int | None
+    """Devices; None takes the widest strategy of the worker."""
+    fit: Fit
+    kinds: tuple[Kind, ...]
+    """Those that may run it."""
+    skipped: frozenset[WorkerId]
+    """Workers that must not."""
+
+    def width(self, kind: Kind) -> int:
+        """Devices that the call would use on a worker of a kind."""
+        return kind.widest.degree if self.degree is None else self.degree
+
+    def rank(self, place: Place) -> Rank:
+        """The fastest, then the one that fits best, then the one with the most slots."""
+        return (
+            -place.kind.fraction_percent,
+            self.fit(place.vacant, len(place.devices)),
+            -place.kind.slots,
+            place.worker.id,
+        )
