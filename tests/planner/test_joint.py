@@ -277,23 +277,24 @@ def test_a_change_that_pays_says_what_it_costs() -> None:
     after = planner.plan(replace(asked, previous=whole, now=600.0))
 
     (transition,) = [one for one in after.reasons if one.code == "Transition"]
-    assert devices(after) == devices(before) == {"DC": 127, "E": 1}
-    assert "17 x PodStart" in transition.message
+    assert devices(after) == devices(before) == {"DC": 126, "E": 2}
+    assert "18 x PodStart" in transition.message
 
 
 def test_the_only_encoder_is_not_replaced_for_a_small_gain() -> None:
-    """One worker of two encode devices in place of one of one device would stop all meanwhile."""
+    """Two workers in place of one of two devices would leave nobody to encode meanwhile."""
     planner = Joint(QUICK)
     asked = question("hunyuanvideo", mix("hunyuanvideo", 0.5))
     best = planner.plan(asked)
     (encoder,) = [pool for pool in best.pools if pool.shape.stages == E.stages]
-    elsewhere = replace(encoder, shape=replace(encoder.shape, devices=2))
-    before = replace(best, pools=tuple(
-        elsewhere if pool is encoder
-        else replace(pool, shape=replace(pool.shape, devices=6)) if pool.shape.devices == 7
-        else pool
-        for pool in best.pools
-    ))  # fmt: skip
+    ((node, workers),) = encoder.nodes
+    both = replace(
+        encoder,
+        shape=replace(encoder.shape, devices=workers),
+        workers=1,
+        nodes=((node, 1),),
+    )
+    before = replace(best, pools=tuple(both if one is encoder else one for one in best.pools))
 
     after = planner.plan(replace(asked, previous=before, now=600.0))
 

@@ -50,6 +50,10 @@ class Aims:
     """Of requests that may find no group free, at every level of every place."""
     deadline_share: float = 0.8
     """Of the time until the deadline that a request may take where nothing waits."""
+    replicas: int = 2
+    """Workers that encode and decode should have each, where diffuse has as many."""
+    replica_share: float = 0.05
+    """Of all devices: what may be left unserved for the sake of a worker that they lack."""
 
 
 def options_at(survey: Survey, places: Iterable[Place], aims: Aims) -> tuple[Option, ...]:

@@ -6,6 +6,7 @@
 | whole nodes, then moves of devices that the judge likes | `rounding`, `prediction` |
 | nodes keep what they carry where they can | `assignment` |
 | the paper's placement is a candidate too, and ours is no worse by the same judge | `replicas` |
+| encode and decode rest on two workers each where there is room | `standby` |
 | a change has to pay within a horizon, and dwells | here, with `moves` |
 
 What a change costs is the devices that serve nobody meanwhile, and what the workers that stay
@@ -152,6 +153,7 @@ def _weighed(
         message = f"changed {since:.0f} s ago, dwells {settings.dwell_s:.0f} s"
         return True, Reason(code="Dwell", message=message)
     saved = before.unserved - after.unserved + before.waiting - after.waiting
+    saved += before.exposed - after.exposed
     saved += _cost(previous, settings) - _cost(plan, settings)
     during = predict_on(seen, staying(previous, plan), settings.aims)
     missing = during.unserved + during.waiting - before.unserved - before.waiting
@@ -170,9 +172,9 @@ def _weighed(
 def _score(
     prediction: Prediction, plan: PlacementPlan, settings: JointSettings
 ) -> tuple[float, ...]:
-    """Less is better: unserved demand, then devices, then waiting that anybody would notice."""
-    unserved, waiting = prediction.score
-    return (unserved, _cost(plan, settings), max(waiting, GOOD_ENOUGH))
+    """Less is better: demand at risk, then devices, then waiting that anybody would notice."""
+    at_risk, waiting = prediction.score
+    return (at_risk, _cost(plan, settings), max(waiting, GOOD_ENOUGH))
 
 
 def _cost(plan: PlacementPlan, settings: JointSettings) -> int:

@@ -6,7 +6,8 @@ devices, as dispatch would have it: a device that hosts diffuse is not kept free
 so one of these that has no other place waits for long steps. A pool may be used up to the
 utilisation at which no more than a share of the requests waits (`waiting`); what is beyond counts
 as unserved. So a placement is scored by what it allows, not by what a dispatch planner makes of it,
-and not by its own flows.
+and not by its own flows. What rests on a single worker is exposed (`standby`), and counts like
+demand that is unserved.
 
 It is a model of the mean: no bursts but Poisson's, no interference, no transition.
 """
@@ -25,6 +26,7 @@ from tridentserve.planner.placement.flows import (
     devices_at,
     options_at,
 )
+from tridentserve.planner.placement.standby import Supply, lacking
 from tridentserve.planner.placement.survey import Survey, Way, survey
 from tridentserve.planner.placement.waiting import (
     admissible_utilisation,
@@ -38,9 +40,6 @@ _PENALTY = 10.0
 """Of one device's worth of unserved demand, against the bottleneck's utilisation."""
 _WORK_COST = 1e-4
 _DIGITS = 6
-
-Supply = Mapping[Place, Mapping[int, int]]
-"""Workers by place and by devices of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +63,8 @@ class Prediction:
     """Demand beyond what the pools admit, in devices that it would keep busy."""
     worst_unserved: float
     """Share of the class that loses most."""
+    exposed: float
+    """What workers that encode and decode lack are worth, in devices; 0 where they lack none."""
     waiting: float
     """Requests that wait on the mean, over all pools."""
     pools: tuple[PoolLoad, ...]
@@ -83,13 +84,13 @@ class Prediction:
 
     @property
     def score(self) -> tuple[float, float]:
-        """Less is better: unserved demand, then waiting."""
-        return (round(self.unserved, _DIGITS), round(self.waiting, _DIGITS))
+        """Less is better: demand that is unserved or exposed, then waiting."""
+        return (round(self.unserved + self.exposed, _DIGITS), round(self.waiting, _DIGITS))
 
     @property
     def cost(self) -> float:
         """Less is better: both in one, so that a little more served is not worth any waiting."""
-        return round(_PENALTY * self.unserved + self.waiting, _DIGITS)
+        return round(_PENALTY * (self.unserved + self.exposed) + self.waiting, _DIGITS)
 
 
 def predict(
@@ -133,9 +134,11 @@ def predict_supply(seen: Survey, supply: Supply, aims: Aims) -> Prediction:
     shares = routing.shares(solution.values)
     lost = routing.lost(solution.values)
     queues = [_Queue(place, supply[place], shares) for place in sorted(supply)]
+    missing = sum(lacking(supply, aims.replicas).values())
     return Prediction(
         unserved=sum(worth * share for worth, share in zip(routing.worths, lost, strict=True)),
         worst_unserved=max(lost),
+        exposed=missing * aims.replica_share * seen.devices,
         waiting=sum(queue.waiting for queue in queues),
         pools=tuple(queue.report() for queue in queues),
         shares=shares,

@@ -10,13 +10,14 @@ from math import ceil
 from tridentserve.planner.placement.columns import Configuration
 from tridentserve.planner.placement.flows import Aims, Place
 from tridentserve.planner.placement.joint_program import Blueprint
-from tridentserve.planner.placement.prediction import Prediction, Supply, predict_supply
+from tridentserve.planner.placement.prediction import Prediction, predict_supply
 from tridentserve.planner.placement.rounding import (
     Nodes,
     by_mixture,
     by_remainder,
     improved,
 )
+from tridentserve.planner.placement.standby import Supply, lacking
 from tridentserve.planner.placement.survey import Survey
 from tridentserve.planner.projection import PlacementType
 
@@ -88,10 +89,15 @@ class _Judge:
         return self._prediction(nodes).cost
 
     def order(self, nodes: Nodes) -> list[PlacementType]:
-        """Useful types, the least used first; one that is lacking counts as used up."""
+        """Useful types, the least used first; one that is lacking counts as used up.
+
+        One whose workers are too few comes after all others, as it will be given devices first.
+        """
         used = {kind: 1.0 for types in self._plan.types for kind in types}
         for pool in self._prediction(nodes).pools:
             used[pool.place.kind] = pool.utilisation
+        for stage in lacking(self._supply(nodes), self._aims.replicas):
+            used[PlacementType((stage,))] = float("inf")
         return sorted(used, key=lambda kind: (used[kind], kind))
 
     def _prediction(self, nodes: Nodes) -> Prediction:
@@ -104,5 +110,7 @@ class _Judge:
         for number, configuration, count in nodes.counts:
             for kind, devices in configuration:
                 place = Place(kind, self._plan.kinds[number].usable_bytes)
-                found.setdefault(place, Counter())[devices] += count
+                single = kind in self._seen.ungrouped
+                workers = found.setdefault(place, Counter())
+                workers[1 if single else devices] += count * (devices if single else 1)
         return found
