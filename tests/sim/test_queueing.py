@@ -8,7 +8,7 @@ from tests.sim.worlds import SHAPE, play, scenario
 from tridentserve.domain.profiles import Profile, Sample
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.dispatch.fifo import Fifo
-from tridentserve.sim.randomness import stream
+from tridentserve.sim.randomness import Noise, stream
 from tridentserve.sim.workload import Ask, Phase, ShareOf, generate
 
 TINY_S = 1e-6
@@ -74,11 +74,18 @@ def test_several_servers_wait_about_half_as_long_as_erlang_says_for_exponential_
 
 
 def test_noise_has_mean_one_and_the_spread_that_was_asked_for() -> None:
-    from tridentserve.sim.randomness import noise
-
-    factors = [noise(7, 0.05, f"r{index}", "encode") for index in range(4000)]
+    noise = Noise(7, 0.05)
+    factors = [noise.factor(f"r{index}", "encode") for index in range(4000)]
     mean = sum(factors) / len(factors)
     deviation = (sum((one - mean) ** 2 for one in factors) / len(factors)) ** 0.5
     assert mean == pytest.approx(1.0, abs=0.003)
     assert deviation == pytest.approx(0.05, rel=0.05)
     assert stream(1, "a").random() != stream(1, "b").random()
+
+
+def test_noise_of_a_name_is_the_same_whatever_was_asked_for_before() -> None:
+    noise = Noise(7, 0.05)
+    first = noise.factor("r1", "encode")
+    noise.factor("r2", "encode")
+    assert noise.factor("r1", "encode") == first == Noise(7, 0.05).factor("r1", "encode")
+    assert first != Noise(8, 0.05).factor("r1", "encode")

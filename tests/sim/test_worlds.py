@@ -198,9 +198,10 @@ class Chaos:
 
 
 def works_on(state: State, segment: Segment) -> tuple[DeviceId, ...]:
-    """Where it computes: what it grows into is held from the decision on, used from the boundary on.
+    """Where it computes.
 
-    So one of a batch that is about to leave it holds more than the others.
+    What it grows into is held from the decision on, and used from the boundary on: so one of a
+    batch that is about to leave it holds more than the others.
     """
     change = state.pending(segment.id)
     leased = change.devices if isinstance(change, Resize) else ()

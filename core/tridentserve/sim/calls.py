@@ -30,11 +30,13 @@ class Job:
     """Segments and their requests, in the order in which they were started."""
     done: int = 0
     """Steps that are done."""
+    requests: tuple[RequestId, ...] = field(init=False)
+    """All of them; kept, because they are asked for again and again."""
 
-    @property
-    def requests(self) -> tuple[RequestId, ...]:
-        """All of them."""
-        return tuple(one for _, requests in self.members for one in requests)
+    def __post_init__(self) -> None:
+        """Gather the requests."""
+        requests = tuple(one for _, requests in self.members for one in requests)
+        object.__setattr__(self, "requests", requests)
 
     @property
     def segments(self) -> tuple[SegmentId, ...]:

@@ -88,7 +88,6 @@ class Deciding:
     def tell(self, event: Event, now: float) -> None:
         """Apply an event, ask, and carry out what is answered."""
         self._state.apply(event)
-        waiting = sum(self._state.queue_length(stage) for stage in STAGES)
         begun = self._stopwatch()
         actions = self._planner.decide(self._state, event, now)
         took_s = self._stopwatch() - begun
@@ -98,6 +97,7 @@ class Deciding:
         self.tally.acted += 1
         ready_s = now
         if any(not isinstance(action, WakeAt) for action in actions):
+            waiting = sum(self._state.queue_length(stage) for stage in STAGES)
             self.tally.decide_s.append(took_s)
             self.tally.queue.append(waiting)
             ready_s = self._charged(waiting, now)

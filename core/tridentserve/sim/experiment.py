@@ -30,6 +30,7 @@ class Experiment:
     profile: Profile
     """The true one."""
     asks: tuple[Ask, ...]
+    """In order of arrival."""
     dispatch: Callable[[CostModel], DispatchPlanner]
     placement: Callable[[], PlacementPlanner] | None = None
     """None for a fixed placement."""

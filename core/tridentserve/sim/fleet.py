@@ -66,6 +66,7 @@ class Fleet:
         self._pods: dict[WorkerId, Pod] = {}
         self._replicas: dict[PoolKey, int] = {}
         self._hints: dict[PoolKey, dict[NodeId, int]] = {}
+        self._leaving: set[WorkerId] = set()
         self._made = 0
 
     # --- what there is ----------------------------------------------------------------------------
@@ -87,7 +88,7 @@ class Fleet:
     @property
     def leaving(self) -> bool:
         """Whether deleted pods are still there."""
-        return any(pod.deleted for pod in self._pods.values())
+        return bool(self._leaving)
 
     @property
     def held(self) -> int:
@@ -182,6 +183,8 @@ class Fleet:
 
     def reap(self, idle: Callable[[WorkerId], bool]) -> tuple[WorkerId, ...]:
         """Remove deleted pods that nothing runs on; their devices are free then."""
+        if not self._leaving:
+            return ()
         gone = [pod for pod in self._pods.values() if pod.deleted and idle(pod.id)]
         for pod in gone:
             self._remove(pod)
@@ -222,6 +225,7 @@ class Fleet:
 
     def _remove(self, pod: Pod) -> None:
         del self._pods[pod.id]
+        self._leaving.discard(pod.id)
         if pod.node is not None:
             node = self._nodes[pod.node]
             node.free = [one for one in node.all if one in node.free or one in pod.devices]
@@ -234,6 +238,7 @@ class Fleet:
         order = sorted(alive, key=lambda pod: (pod.ready, not pod.labelled, -pod.number))
         for pod in order[: max(0, len(alive) - replicas)]:
             pod.deleted = True
+            self._leaving.add(pod.id)
             if pod.node is None or not pod.ready:
                 self._remove(pod)
 

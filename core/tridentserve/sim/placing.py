@@ -6,6 +6,7 @@ operator's own. The first plan, made from what arrives in the first window, is u
 policy begins with a placement that fits, and pays only for changes.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from tridentserve.sim.items import Item, Killed, Look, Move, Started
 from tridentserve.sim.ledger import Ledger
 from tridentserve.sim.pipelines import fixed_plan, load_of, spec_of
 from tridentserve.sim.pods import REVISION, Pod
+from tridentserve.sim.workload import Ask
 from tridentserve.sim.world import World
 
 _PATIENCE = transitions.Patience(unschedulable_s=30.0, start_s=600.0, retry_s=300.0, tick_s=5.0)
@@ -201,7 +203,8 @@ class Placing:
     def _load(self, now: float) -> Load:
         """Arrivals of the window before `now`, by class, and seconds as they were last measured."""
         window_s = min(self._settings.window_s, now)
-        seen = [ask for ask in self._asks if now - window_s <= ask.at_s < now]
+        first = bisect_left(self._asks, now - window_s, key=_moment)
+        seen = self._asks[first : bisect_left(self._asks, now, key=_moment)]
         self._measure(now - window_s)
         return load_of(seen, window_s, self._seconds)
 
@@ -213,6 +216,10 @@ class Placing:
             if requests:
                 total = sum(one.to_s - one.from_s for one in of_stage)
                 self._seconds[stage, 100] = total / requests
+
+
+def _moment(ask: Ask) -> float:
+    return ask.at_s
 
 
 def _content(plan: PlacementPlan) -> tuple[object, ...]:

@@ -77,10 +77,10 @@ class Preparing:
     ) -> float:
         """Seconds until devices are a group that knows the shape."""
         seconds = self._groups.use(worker.id, devices)
-        kind = (job.stage, job.shape, strategy)
-        if kind not in self._met[worker.id]:
+        first_s = self._world.first_shape_s(job.stage)
+        if first_s and (kind := (job.stage, job.shape, strategy)) not in self._met[worker.id]:
             self._met[worker.id].add(kind)
-            seconds += self._world.first_shape_s(job.stage)
+            seconds += first_s
         return seconds
 
     def move_s(self, before: Worker, after: Worker, job: Job) -> float:

@@ -5,14 +5,10 @@ from dataclasses import dataclass
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.dispatch import Demand, Segment
 from tridentserve.domain.ids import DeviceId, WorkerId
-from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
-from tridentserve.domain.strategy import Strategy
 from tridentserve.planner.state import State
 from tridentserve.sim.calls import Job, problem_of_segment
 from tridentserve.sim.workshop import Workshop
-
-_Kind = tuple[WorkerId, tuple[DeviceId, ...], Strategy, Stage, Shape, int, float]
 
 
 @dataclass(slots=True)
@@ -23,11 +19,8 @@ class _Opening:
     worker: Worker
     demand: Demand
     segments: list[Segment]
-
-    @property
-    def size(self) -> int:
-        """Requests."""
-        return sum(len(one.requests) for one in self.segments)
+    size: int
+    """Requests."""
 
     @property
     def job(self) -> Job:
@@ -42,6 +35,15 @@ class _Opening:
             ),
         )
 
+    def takes(self, segment: Segment, demand: Demand) -> bool:
+        """Whether a segment on the same devices computes the same in the same way."""
+        first = self.segments[0]
+        return (
+            segment.stage is first.stage
+            and segment.strategy == first.strategy
+            and _are_alike(demand, self.demand)
+        )
+
 
 class Starts:
     """What one decision starts: checked one by one, begun all together."""
@@ -49,7 +51,7 @@ class Starts:
     def __init__(self, state: State, workshop: Workshop) -> None:
         """Nothing is started yet."""
         self._state, self._workshop = state, workshop
-        self._openings: dict[_Kind, _Opening] = {}
+        self._openings: dict[tuple[WorkerId, tuple[DeviceId, ...]], _Opening] = {}
 
     def refuse(self, segment: Segment) -> str | None:
         """Why a segment cannot start, beside what the state knows; None where it can."""
@@ -58,29 +60,32 @@ class Starts:
         if problem is not None or worker is None:
             return problem
         journeys = self._state.journeys
-        if not segment.requests or any(one.request not in journeys for one in segment.requests):
+        known = [journeys.get(one.request) for one in segment.requests]
+        demands = [one.demand for one in known if one is not None]
+        if not demands or len(demands) < len(known):
             return f"segment {segment.id} has a request that is not known, or gone"
-        kinds = {_kind(segment, journeys[one.request].demand) for one in segment.requests}
-        if len(kinds) > 1:
+        if not all(_are_alike(one, demands[0]) for one in demands[1:]):
             return f"segment {segment.id} has requests of several kinds"
-        opening = self._openings.get(kinds.pop())
-        count = len(segment.requests) + (opening.size if opening is not None else 0)
+        opening = self._openings.get((worker.id, segment.devices))
+        joins = opening is not None and opening.takes(segment, demands[0])
+        count = len(demands) + (opening.size if opening is not None and joins else 0)
         if count > worker.slots:
             return f"{count} requests in one call of {worker.id}, at most {worker.slots}"
-        return None if opening else self._workshop.floorplan.problem(segment.devices)
+        return None if joins else self._workshop.floorplan.problem(segment.devices)
 
     def admit(self, segment: Segment, now: float) -> None:
         """Take a segment's devices."""
-        demand = self._state.journeys[segment.requests[0].request].demand
-        opening = self._openings.get(kind := _kind(segment, demand))
+        opening = self._openings.get(place := (segment.worker, segment.devices))
         if opening is not None:
             opening.segments.append(segment)
+            opening.size += len(segment.requests)
             return
-        self._openings[kind] = _Opening(
+        self._openings[place] = _Opening(
             number=self._workshop.reserve(segment.devices, now),
             worker=self._state.workers[segment.worker],
-            demand=demand,
+            demand=self._state.journeys[segment.requests[0].request].demand,
             segments=[segment],
+            size=len(segment.requests),
         )
 
     def begin(self, ready_s: float) -> list[Worker]:
@@ -94,14 +99,6 @@ class Starts:
         return changed
 
 
-def _kind(segment: Segment, demand: Demand) -> _Kind:
-    """What must be equal to begin together."""
-    return (
-        segment.worker,
-        segment.devices,
-        segment.strategy,
-        segment.stage,
-        demand.shape,
-        demand.steps,
-        demand.guidance,
-    )
+def _are_alike(one: Demand, other: Demand) -> bool:
+    """Whether requests may share a call."""
+    return one.shape == other.shape and one.steps == other.steps and one.guidance == other.guidance

@@ -15,7 +15,7 @@ from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
 from tridentserve.domain.strategy import Strategy
 from tridentserve.planner.cost import CostModel
-from tridentserve.sim.randomness import noise, stream
+from tridentserve.sim.randomness import Noise, stream
 from tridentserve.sim.scenario import WorldPart
 
 
@@ -36,10 +36,11 @@ class World:
 
     def __init__(self, profile: Profile, settings: WorldPart, seed: int) -> None:
         """Read the profile through a cost model that nobody corrects."""
-        self._profile, self._settings, self._seed = profile, settings, seed
+        self._profile, self._settings = profile, settings
         self._cost = CostModel(profile)
         self._bare: dict[tuple[object, ...], Effort | None] = {}
-        self._noise: dict[tuple[RequestId, Stage], float] = {}
+        self._noise = Noise(seed, settings.noise)
+        self._lucks: dict[tuple[RequestId, Stage], float] = {}
         self._fitting: dict[tuple[object, ...], bool] = {}
 
     def effort(
@@ -52,11 +53,10 @@ class World:
     ) -> Effort | None:
         """Real seconds of a call with these requests together; None where it cannot be."""
         key = (stage, shape, strategy, fraction_percent, len(requests))
-        if key not in self._bare:
-            self._bare[key] = self._without_noise(
-                stage, shape, strategy, fraction_percent, len(requests)
-            )
-        bare = self._bare[key]
+        try:
+            bare = self._bare[key]
+        except KeyError:
+            bare = self._bare[key] = self._without_noise(*key)
         if bare is None:
             return None
         # One call has one duration: the mean of its members' luck.
@@ -93,11 +93,13 @@ class World:
             return True
         stages = worker.resident | {stage}
         key = (stages, stage, shape, strategy)
-        if key not in self._fitting:
+        try:
+            return self._fitting[key]
+        except KeyError:
             call = self._cost.estimate(stage, shape, 1, 100, strategy=strategy)
             weights = sum(self._profile.weights(one) for one in stages)
-            self._fitting[key] = call is None or weights + call.peak_bytes <= usable
-        return self._fitting[key]
+            known = self._fitting[key] = call is None or weights + call.peak_bytes <= usable
+            return known
 
     def _without_noise(
         self, stage: Stage, shape: Shape, strategy: Strategy, fraction_percent: int, batch: int
@@ -116,9 +118,9 @@ class World:
 
     def _luck(self, request: RequestId, stage: Stage) -> float:
         key = (request, stage)
-        known = self._noise.get(key)
+        known = self._lucks.get(key)
         if known is None:
-            known = self._noise[key] = noise(self._seed, self._settings.noise, request, stage)
+            known = self._lucks[key] = self._noise.factor(request, stage)
         return known
 
 
