@@ -253,6 +253,8 @@ class Walk:
             placed.worker.fraction_percent,
             timing.run_seconds / pictures(stage, demand.count),
             max(1, timing.batch),
+            strategy=placed.segment.strategy,
+            worker=placed.worker.id,
         )
 
     # --- the rest ---------------------------------------------------------------------------------
