@@ -245,6 +245,8 @@ BAD: list[tuple[str, Any, str | None]] = [
         f"{DOWN}.policies",
     ),
     ("spec.planner.placement", "Orchestrator", None),
+    ("spec.planner.placement", "Joint", None),
+    ("spec.planner.placement", "proportional", None),
     ("spec.planner.dispatch", "Ilp", None),
     ("spec.router.maxQueue", 0, None),
     ("spec.drainSeconds", 0, None),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tridentserve.domain.cluster import Cluster
 from tridentserve.domain.ids import PipelineName, Revision
 from tridentserve.domain.load import UNKNOWN, Load, StageTime
 from tridentserve.domain.pipeline import PipelineSpec
@@ -13,6 +14,8 @@ from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.manifest.status import PlanReason, PlanStatus, StageStatus, Status
 from tridentserve.manifest.v1alpha1 import parse
 from tridentserve.planner.pools import Patience, PoolKey, PoolState, SetReplicas
+from tridentserve.planner.protocols import PlacementInputs
+from tridentserve.planner.registry import PLACEMENT_NAMES, placement_planner
 from tridentserve_operator.decide import Decision, Memory, decide, restored
 from tridentserve_operator.testing import pipeline_body
 
@@ -97,6 +100,25 @@ def look(
 def busy(per_s: float, seconds: float = 1.0) -> Load:
     times = tuple(StageTime(stage=stage, fraction_percent=100, seconds=seconds) for stage in STAGES)
     return Load(arrivals_per_s=per_s, seconds=times)
+
+
+@pytest.mark.parametrize("name", PLACEMENT_NAMES)
+def test_the_planner_that_the_resource_names_is_the_one_that_places(name: str) -> None:
+    wanted, load = spec(planner={"placement": name}), busy(3.0)
+
+    decision = look(wanted, [], Memory(), load=load)
+
+    asked = PlacementInputs(
+        spec=wanted,
+        load=load,
+        cluster=Cluster(),
+        previous=None,
+        profile=None,
+        infeasible=(),
+        now=1000.0,
+    )
+    assert decision.plan.pools == placement_planner(name).plan(asked).pools
+    assert (decision.plan.workers(Stage.DIFFUSE) == 1) == (name == "Static")
 
 
 def test_the_first_look_at_nothing_asks_for_the_least_of_everything() -> None:

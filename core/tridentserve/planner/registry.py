@@ -1,7 +1,9 @@
 """Planners by the names that a DiffusionPipeline or a scenario uses.
 
 The custom resource offers only what works in production today; the simulator has all of them,
-those of the paper's comparison among them.
+those of the paper's comparison among them. Placements that tell classes apart are not offered:
+they ask for a profile, the arrivals of every class, the devices of every node and stages that
+share workers, none of which an operator has.
 """
 
 from collections.abc import Callable, Mapping
@@ -54,25 +56,30 @@ def placement_planner(name: str) -> PlacementPlanner:
     """The placement planner of this name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or what it needs is not installed.
     """
-    try:
-        return {**_PLACEMENT, **PROJECTED}[name]()
-    except KeyError:
+    make = {**_PLACEMENT, **PROJECTED}.get(name)
+    if make is None:
         raise ValueError(
             f"no placement planner {name!r}; there are {', '.join(PLACEMENT_POLICIES)}"
-        ) from None
+        )
+    try:
+        return make()
+    except ImportError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def dispatch_planner(name: str, cost: CostModel) -> DispatchPlanner:
     """The dispatch planner of this name; it reads `cost`, which its driver corrects.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or what it needs is not installed.
     """
+    make = _POLICIES.get(name)
+    if make is None:
+        there = ", ".join(DISPATCH_POLICIES)
+        raise ValueError(f"no dispatch planner {name!r}; there are {there}")
     try:
-        return _POLICIES[name](cost)
-    except KeyError:
-        raise ValueError(
-            f"no dispatch planner {name!r}; there are {', '.join(DISPATCH_POLICIES)}"
-        ) from None
+        return make(cost)
+    except ImportError as error:
+        raise ValueError(f"{name}: {error}") from None

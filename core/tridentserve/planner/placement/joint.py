@@ -31,6 +31,7 @@ from tridentserve.planner.placement.advice import flows_of
 from tridentserve.planner.placement.assignment import layouts
 from tridentserve.planner.placement.flows import Aims
 from tridentserve.planner.placement.joint_program import blueprint
+from tridentserve.planner.placement.linear import check_solver
 from tridentserve.planner.placement.moves import MoveCosts, lost_device_s, moves, staying
 from tridentserve.planner.placement.packing import singled
 from tridentserve.planner.placement.prediction import Prediction, predict_on
@@ -67,16 +68,17 @@ class Joint:
     """Node configurations and flows by linear programs, rounded and repaired, if it pays."""
 
     def __init__(self, settings: JointSettings | None = None) -> None:
-        """Remember nothing yet."""
-        self.settings = settings or JointSettings()
-        self.memory = Remembered()
-
-    def plan(self, inputs: PlacementInputs) -> PlacementPlan:
-        """The placement in force, or a better one.
+        """Remember nothing yet.
 
         Raises:
             ImportError: scipy is not installed.
         """
+        check_solver()
+        self.settings = settings or JointSettings()
+        self.memory = Remembered()
+
+    def plan(self, inputs: PlacementInputs) -> PlacementPlan:
+        """The placement in force, or a better one."""
         plan, self.memory = look(inputs, self.memory, self.settings)
         return plan
 

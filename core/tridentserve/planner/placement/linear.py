@@ -13,6 +13,18 @@ _WITHOUT_SCIPY = (
 )
 
 
+def check_solver() -> None:
+    """Fail early where there is no solver.
+
+    Raises:
+        ImportError: scipy is not installed.
+    """
+    try:
+        import scipy.optimize  # noqa: F401 - asked for here, used in `solve`
+    except ImportError as error:
+        raise ImportError(_WITHOUT_SCIPY) from error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solution:
     """Values of the columns and what the rows are worth."""
@@ -52,11 +64,9 @@ class Program:
         Raises:
             ImportError: scipy is not installed.
         """
-        try:
-            from scipy.optimize import linprog
-            from scipy.sparse import csr_array
-        except ImportError as error:
-            raise ImportError(_WITHOUT_SCIPY) from error
+        check_solver()
+        from scipy.optimize import linprog
+        from scipy.sparse import csr_array
 
         def matrix(rows: list[tuple[Mapping[int, float], float]]) -> object:
             entries = [
