@@ -39,4 +39,4 @@ def test_diffusion_does_not_keep_the_only_encoder_from_encoding(name: str) -> No
     assert {one.outcome for one in result.records} == {Outcome.FINISHED}
     longest_s = max(one.waited_s[0] for one in result.records)
     assert longest_s <= DIFFUSE_S + LAST_ENCODES_S  # one call, and those encodes that wait then
-    assert result.decisions.impossible == 0
+    assert result.decisions.impossible_count == 0

@@ -22,6 +22,7 @@ from tridentserve.domain.ids import (
 )
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import SINGLE, Strategy
+from tridentserve.planner.scarcity import Scarcity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,6 +104,8 @@ class Roster:
         self._capable: dict[Stage, tuple[Worker, ...] | None] = dict.fromkeys(STAGES)
         self._by_stage: dict[Stage, tuple[Kind, ...]] = dict.fromkeys(STAGES, ())
         self._complete: frozenset[tuple[PipelineName, ContentDigest]] = frozenset()
+        self._scarcity = Scarcity()
+        self._scarcer: dict[tuple[Kind, Stage], tuple[Stage, ...]] = {}
 
     # --- workers ----------------------------------------------------------------------------------
 
@@ -156,6 +159,7 @@ class Roster:
             insort(self._domains.setdefault(worker.domain, []), worker.id)
         new = False
         if not worker.draining:
+            self._scarcity.add(worker)
             likeness = _alike(worker)
             new = likeness not in self._by_likeness
             kind = self._by_likeness.setdefault(likeness, _new_kind(worker))
@@ -176,6 +180,7 @@ class Roster:
             _discard(self._domains[worker.domain], worker.id)
         kind = self._kinds.pop(worker.id, None)
         if kind is not None:
+            self._scarcity.remove(worker)
             _discard(kind.rooms[self._vacant.pop(worker.id)], worker.id)
         last = kind is not None and not kind.size
         if last:
@@ -186,6 +191,7 @@ class Roster:
         """Forget what was sorted by stage, and sort the kinds anew where there are others."""
         for stage in worker.capable:
             self._capable[stage] = None
+        self._scarcer.clear()
         if not kinds:
             return
         for stage in STAGES:
@@ -260,6 +266,27 @@ class Roster:
     def kind(self, worker: WorkerId) -> Kind | None:
         """The kind of a worker; None for one that drains or is gone."""
         return self._kinds.get(worker)
+
+    def scarcer(self, kind: Kind, stage: Stage) -> tuple[Stage, ...]:
+        """Stages that a kind hosts beside this one and that fewer devices can run, scarcest first.
+
+        Of the devices whose workers have the same content and do not drain.
+        """
+        known = self._scarcer.get((kind, stage))
+        if known is None:
+            known = self._scarcity.scarcer(kind.pipeline, kind.digest, kind.capable, stage)
+            self._scarcer[kind, stage] = known
+        return known
+
+    def loss(self, kind: Kind, stage: Stage) -> float:
+        """What a device of a kind is to its scarcest other stage: one of so many that can run it.
+
+        0 where no other stage of the kind is scarcer than the one that would run there.
+        """
+        scarcer = self.scarcer(kind, stage)
+        if not scarcer:
+            return 0.0
+        return 1.0 / self._scarcity.devices(kind.pipeline, kind.digest, scarcer[0])
 
     def in_domain(self, domain: MemoryDomain) -> Sequence[WorkerId]:
         """Workers that can share memory through a domain, by name."""

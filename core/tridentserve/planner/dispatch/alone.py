@@ -1,6 +1,6 @@
 """Which running segments are calls of their own, so that their devices may be changed.
 
-A batch is several segments on the same devices in one call (`floor`): none of them can leave, or
+A batch is several segments on the same devices in one call (`batches`): none of them can leave, or
 use other devices, without the others.
 """
 

@@ -18,11 +18,12 @@ from math import inf
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.dispatch import Segment
 from tridentserve.domain.ids import RequestId, WorkerId
+from tridentserve.planner.dispatch.guests import least_missed
 from tridentserve.planner.dispatch.offers import Offer
 from tridentserve.planner.dispatch.options import Option
 from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.dispatch.running import Running
-from tridentserve.planner.roster import Kind
+from tridentserve.planner.roster import Kind, Roster
 from tridentserve.planner.state import Journey, State
 
 
@@ -101,8 +102,9 @@ class Turn:
 class HeadOfLine(Turn):
     """One decision in which nobody passes."""
 
-    def __init__(self) -> None:
+    def __init__(self, roster: Roster) -> None:
         """Nobody is blocked."""
+        self._roster = roster
         self._kinds: set[Kind] = set()
 
     def allowed(self, offer: Offer) -> Offer | None:
@@ -110,8 +112,8 @@ class HeadOfLine(Turn):
         return _without(offer, self._kinds)
 
     def blocked(self, journey: Journey, choices: tuple[Offer, ...]) -> None:
-        """Keep all that it could use."""
-        self._kinds.update(kind for offer in choices for kind in offer.kinds)
+        """Keep all that it could use, but for what it leaves to scarcer stages."""
+        self._kinds |= _awaited(self._roster, journey, choices)
 
 
 class Easy(Turn):
@@ -150,7 +152,7 @@ class Easy(Turn):
 
     def blocked(self, journey: Journey, choices: tuple[Offer, ...]) -> None:
         """Reserve for it, unless one before it in line waits for the same kinds."""
-        kinds = {kind for offer in choices for kind in offer.kinds}
+        kinds = _awaited(self._state.roster, journey, choices)
         if not choices or kinds & self._covered:
             return
         self._covered |= kinds
@@ -177,13 +179,25 @@ class Easy(Turn):
         promise = self._reservations.promised(journey.demand.id)
         if promise is not None and roster.kind(promise.worker) in offer.kinds:
             return workers[promise.worker], self._vacant_s(workers[promise.worker])
-        names = [name for kind in offer.kinds for room in kind.rooms for name in room]
-        others = [name for name in names if name not in journey.excluded]
-        found = [(workers[name], self._vacant_s(workers[name])) for name in others or names]
+        found = [
+            (workers[name], self._vacant_s(workers[name])) for name in self._usable(journey, offer)
+        ]
         return min(
             found,
             key=lambda one: (one[1][offer.degree - 1], sum(map(self._later, one[1])), one[0].id),
         )
+
+    def _usable(self, journey: Journey, offer: Offer) -> list[WorkerId]:
+        """Workers that may run it; of kinds that scarcer stages need only where there is no other.
+
+        A guest may have to leave what was promised to it, and would wait for ever (`guests`).
+        """
+        names: list[WorkerId] = []
+        for kinds in (least_missed(self._state.roster, offer.kinds, journey.stage), offer.kinds):
+            names = [name for kind in kinds for room in kind.rooms for name in room]
+            if others := [name for name in names if name not in journey.excluded]:
+                return others
+        return names
 
     def _later(self, moment: float) -> bool:
         return moment > self._now
@@ -216,6 +230,11 @@ class Easy(Turn):
     def _end_s(self, segment: Segment) -> float:
         remaining_s = self._running.remaining_s(self._state, segment, self._now)
         return inf if remaining_s is None else self._now + remaining_s
+
+
+def _awaited(roster: Roster, journey: Journey, choices: tuple[Offer, ...]) -> set[Kind]:
+    """Kinds that a request waits for: a guest has no claim to those that scarcer stages need."""
+    return {kind for offer in choices for kind in least_missed(roster, offer.kinds, journey.stage)}
 
 
 def _without(offer: Offer, kinds: Iterable[Kind]) -> Offer | None:

@@ -2,7 +2,7 @@
 
 It is chosen before the call runs, so that the producer can put its tensors where that worker can
 read them. The producer itself comes first, then one that shares memory with it, then the one with
-the least to do.
+the least to do; before all that, one that no scarcer stage needs more (`guests`).
 """
 
 from collections import Counter
@@ -35,11 +35,14 @@ class Consumers:
         following = journey.stage.next
         if following is None:
             return None
-        if following in producer.capable and not producer.draining:
+        own = self._roster.kind(producer.id)
+        if own is not None and following in own.capable and not self._loss(producer, following):
             return producer
         best = min(
             self._candidates(journey, producer, following),
             key=lambda worker: (
+                self._loss(worker, following),
+                worker.id != producer.id,
                 not share_memory(worker, producer),
                 self._busy(worker),
                 -worker.fraction_percent,
@@ -58,7 +61,7 @@ class Consumers:
             for kind in self._roster.kinds(following)
             if suits(kind, journey.demand, producer.digest) and kind.pipeline == producer.pipeline
         ]
-        names: list[WorkerId] = []
+        names = [producer.id]
         for kind in kinds:
             emptiest_first = chain.from_iterable(reversed(kind.rooms))
             names += islice(emptiest_first, _COMPARED)
@@ -67,6 +70,10 @@ class Consumers:
         for name in names:
             if self._roster.kind(name) in kinds:
                 yield self._state.workers[name]
+
+    def _loss(self, worker: Worker, stage: Stage) -> float:
+        kind = self._roster.kind(worker.id)
+        return 0.0 if kind is None else self._roster.loss(kind, stage)
 
     def _busy(self, worker: Worker) -> float:
         """Requests that a worker runs or is preferred by, by slot."""

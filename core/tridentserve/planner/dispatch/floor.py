@@ -2,16 +2,16 @@
 
 A worker can take a request when it hosts the stage for the request's pipeline, holds the content
 that the journey began on, does not drain, and has as many devices on which nobody runs as the call
-needs. Of those that can, the best is the one that was reserved, then the one that made the input,
-then one that shares memory with it, then the fastest, then the one that fits best; names break
-ties, so equal states give equal answers.
+needs. Of those that can, the best is the one that other stages miss the least (`guests`), then the
+one that was reserved, then the one that made the input, then one that shares memory with it, then
+the fastest, then the one that fits best; names break ties, so equal states give equal answers.
 
 `Floor` is what of this is still free while one decision is being made: the state only changes when
 the driver carries the decision out.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Iterator, Set
 
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.ids import DeviceId, PipelineName, WorkerId
@@ -19,6 +19,7 @@ from tridentserve.domain.stages import Stage
 from tridentserve.planner.dispatch.batches import Batches
 from tridentserve.planner.dispatch.consumers import Consumers
 from tridentserve.planner.dispatch.fits import Fit, tightest
+from tridentserve.planner.dispatch.guests import Guests
 from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.dispatch.search import Search
 from tridentserve.planner.dispatch.vacancies import Vacancies
@@ -38,6 +39,7 @@ class Floor:
         """Nothing is taken yet."""
         self._state, self._roster = state, state.roster
         self._vacancies = Vacancies(state)
+        self._guests = Guests(state, self._vacancies)
         self._batches = Batches()
         self._consumers = Consumers(state)
         self._eligible: dict[_Question, tuple[tuple[Kind, ...], frozenset[WorkerId]]] = {}
@@ -76,7 +78,8 @@ class Floor:
             journey: waits for its stage.
             degree: how many devices; None takes the widest strategy of the worker.
             fit: decides between workers that are alike but for their room.
-            near: whether to stay with the input; without it only kind and fit count.
+            near: whether to stay with the input, where that costs no scarcer stage its worker;
+                without it only kind and fit count.
             barred: workers that are not to be used.
             among: the kinds to look at, those that offer the degree; None looks at all.
 
@@ -84,11 +87,9 @@ class Floor:
         in this decision cannot take it, so a stream of small work does not starve large work.
         """
         search = self._search(journey, degree, fit, barred, among)
-        if near and (close := self._close(search)) is not None:
-            return close
-        places = [place for kind in search.kinds if (place := self._first(search, kind))]
-        if places:
-            return min(places, key=search.rank)
+        best = self._best(search, near)
+        if best is not None:
+            return best
         joined = self._batches.joinable(search)
         if joined is None and self._roster.is_shared:
             self._hold_leased(search)
@@ -96,6 +97,7 @@ class Floor:
 
     def take(self, place: Place, journey: Journey) -> None:
         """Use the devices of a place, or a seat in its batch."""
+        self._guests.started(journey)
         if place.key is not None:
             place.seats -= 1
             return
@@ -123,8 +125,26 @@ class Floor:
             self._eligible[question] = eligible(self._roster, journey, kinds)
         kinds, excluded = self._eligible[question]
         return Search(
-            journey=journey, degree=degree, fit=fit, kinds=kinds, skipped=excluded | barred
+            journey=journey,
+            degree=degree,
+            fit=fit,
+            kinds=kinds,
+            excluded=excluded,
+            skipped=excluded | barred,
         )
+
+    def _best(self, search: Search, near: bool) -> Place | None:
+        """The place where the stage is missed the least, the nearest of such, else the best."""
+        stage = search.journey.stage
+        places: list[Place] = []
+        for close in self._close(search) if near else ():
+            if not self._roster.scarcer(close.kind, stage):
+                return close
+            places.append(close)
+        firsts = [place for kind in search.kinds if (place := self._first(search, kind))]
+        places += sorted(firsts, key=search.rank)
+        allowed = (place for place in places if not self._guests.leaves(search, place))
+        return min(allowed, key=lambda one: self._roster.loss(one.kind, stage), default=None)
 
     def _at(self, search: Search, name: WorkerId | None) -> Place | None:
         """The place on one worker, as far as it has room."""
@@ -138,20 +158,20 @@ class Floor:
             return None
         return Place(worker=worker, devices=left[:width], vacant=len(left), kind=kind)
 
-    def _close(self, search: Search) -> Place | None:
+    def _close(self, search: Search) -> Iterator[Place]:
         """Where the input is: the worker that was reserved, its producer, who shares memory."""
         journey = search.journey
         if journey.preferred_stage is journey.stage and (
             place := self._at(search, journey.preferred)
         ):
-            return place
+            yield place
         if place := self._at(search, journey.producer):
-            return place
+            yield place
         producer = self._state.workers.get(journey.producer) if journey.producer else None
         if producer is None or producer.domain is None:
-            return None
+            return
         mates = (self._at(search, name) for name in self._roster.in_domain(producer.domain))
-        return min(filter(None, mates), key=search.rank, default=None)
+        yield from sorted(filter(None, mates), key=search.rank)
 
     def _first(self, search: Search, kind: Kind) -> Place | None:
         """The best place of one kind."""

@@ -113,7 +113,7 @@ class Ordered:
     def _turn(self, state: State, now: float) -> Turn:
         match self._rules.passing:
             case Passing.STRICT:
-                return HeadOfLine()
+                return HeadOfLine(state.roster)
             case Passing.BACK_FILL:
                 return Turn()
             case Passing.RESERVATION:

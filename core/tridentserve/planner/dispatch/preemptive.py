@@ -19,6 +19,7 @@ from tridentserve.domain.stages import STAGES
 from tridentserve.planner.dispatch.degrees import Scene
 from tridentserve.planner.dispatch.fits import fewest_blocks_broken
 from tridentserve.planner.dispatch.floor import Floor
+from tridentserve.planner.dispatch.guests import least_missed
 from tridentserve.planner.dispatch.offers import Offer, Offers
 from tridentserve.planner.dispatch.pausing import pauses_of, room_by_pausing
 from tridentserve.planner.dispatch.queues import Priority, Queue, Queues
@@ -169,13 +170,13 @@ class Preemptive:
             )
 
         reason = f"{self._policy.name}: {journey.demand.id} goes before it"
-        room = room_by_pausing(
-            scene.state, scene.floor, offer.kinds, offer.degree, may_pause, reason
-        )
+        # Where scarcer stages need a worker, what was kept for this one would be left to them.
+        kinds = least_missed(scene.state.roster, offer.kinds, journey.stage)
+        room = room_by_pausing(scene.state, scene.floor, kinds, offer.degree, may_pause, reason)
         if room is not None:
             kept.add(room.worker)
             yield from room.yields
             return
         # Nobody may be paused: without a node that drains, the first in order would wait for ever.
-        rooms = (room for kind in offer.kinds for room in reversed(kind.rooms))
+        rooms = (room for kind in kinds for room in reversed(kind.rooms))
         kept.update(islice((name for room in rooms for name in room), 1))

@@ -8,7 +8,7 @@ from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey
 
-Rank = tuple[int, float, int, WorkerId]
+Rank = tuple[int, float, int, int, WorkerId]
 """The least wins."""
 
 
@@ -22,18 +22,21 @@ class Search:
     fit: Fit
     kinds: tuple[Kind, ...]
     """Those that may run it."""
+    excluded: frozenset[WorkerId]
+    """Workers that must not, until its stage is done."""
     skipped: frozenset[WorkerId]
-    """Workers that must not."""
+    """Those, and workers that are kept from it in this decision."""
 
     def width(self, kind: Kind) -> int:
         """Devices that the call would use on a worker of a kind."""
         return kind.widest.degree if self.degree is None else self.degree
 
     def rank(self, place: Place) -> Rank:
-        """The fastest, then the one that fits best, then the one with the most slots."""
+        """The fastest, then the one that fits best, can do the least else, has the most slots."""
         return (
             -place.kind.fraction_percent,
             self.fit(place.vacant, len(place.devices)),
+            len(place.kind.capable),
             -place.kind.slots,
             place.worker.id,
         )

@@ -29,12 +29,15 @@ class Vacancies:
         left = self._left.get(worker.id)
         return self._roster.vacant_devices(worker) if left is None else left
 
-    def any_of(self, kind: Kind) -> bool:
-        """Whether a worker of a kind has any device left."""
-        for names in reversed(kind.rooms[1:]):
-            if any(name not in self._left for name in names):
+    def any_of(self, kind: Kind, *, besides: WorkerId | None = None) -> bool:
+        """Whether a worker of a kind has any device left, one worker apart."""
+        for names in kind.rooms[1:]:
+            if any(name not in self._left and name != besides for name in names):
                 return True
-        return any(left and self._roster.kind(name) is kind for name, left in self._left.items())
+        return any(
+            left and name != besides and self._roster.kind(name) is kind
+            for name, left in self._left.items()
+        )
 
     def counts(self, stage: Stage) -> Counter[int]:
         """Workers of a stage by how many vacant devices they have left, those with none too."""
