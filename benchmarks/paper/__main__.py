@@ -1,18 +1,18 @@
 """Makes what is missing of the comparison, and writes the report of what there is.
 
-    PYTHONPATH=benchmarks nice python -m paper --jobs 2 --budget-minutes 600
+    PYTHONPATH=benchmarks nice python -m paper --budget-minutes 60
 
-Everything that is declared takes days of processor time. Stop it whenever you like; what was made
-is kept, and the next call goes on. `--only` takes patterns of `section/cell/contender`:
+Everything that is declared takes some ten hours of one processor, in the order of the questions in
+`grid`; the report's first table says how much of each there is. Stop it whenever you like; what was
+made is kept in the repository, and the next call goes on. Work on a frozen copy (`git archive`),
+since a record belongs to the source that made it, and say with `--commit` which one that is.
+`--only` takes patterns of `section/cell/contender`, and `--budget-minutes 0` writes the report:
 
-    --only 'validity/*'  --only 'factorial/cogvideox-0.85-2.5x/*'  --seeds 3
-
-The report always covers all that was made by the present source, whatever this call made.
+    --only 'validity/*'  --only 'headline/*-0.85-2.5x-*'  --seeds 5
 """
 
 import argparse
 import datetime
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,35 +20,33 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from paper import plots
-from paper.declared_cells import base_cells, other_worlds
-from paper.grid import Run, comparison_runs
-from paper.policies import OURS, WITH_STEPS, opponent, static_degrees
-from paper.report import Facts, collected, document
-from paper.runner import Effort, Results, make, source_hash, unique
-from paper.validity import (
-    dispatch_runs,
-    passing_worlds,
-    prediction_runs,
-    static_runs,
-    survivors,
-)
+from paper.declared_cells import core, edge, family_cells, small
+from paper.grid import TUNING_SEEDS, Run, family_runs, sections
+from paper.halving import standing
+from paper.policies import OURS, WITH_STEPS, opponent, opponents, static_degrees
+from paper.records import Records
+from paper.report import Facts, document
+from paper.runner import Effort, Results, make, make_one_by_one, source_hash
+from paper.shown import Shown, collected
+from paper.validity import fit_runs, next_run, passing_worlds, prediction_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "PYTHONPATH=benchmarks python -m paper"
+RECORDS = Path(__file__).with_name("measured.jsonl")
 _BEST_STATIC = 1
 """SP2, the strongest static degree of CogVideoX, stands for them in the pictures."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """What to make, and where it goes."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--budget-minutes", type=float, default=float("inf"))
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--seeds", type=int, default=10**6, help="seeds of each run at most")
     parser.add_argument("--only", action="append", help="section/cell/contender, with * and ?")
-    parser.add_argument("--results", type=Path, default=cache / "tridentserve" / "paper")
+    parser.add_argument("--commit", default="", help="what the source is called in the report")
+    parser.add_argument("--results", type=Path, default=RECORDS, help="file of records")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the report")
     return parser.parse_args(argv)
 
@@ -68,37 +66,59 @@ def wanted(runs: Sequence[Run], only: Sequence[str] | None, seeds: int) -> list[
     ]
 
 
+def _round(records: Records) -> list[Run]:
+    """What the round of the family asks for that is being made."""
+    names = [one.name for one in opponents()]
+    now = standing(records, names, [one.name for one in family_cells()], TUNING_SEEDS)
+    return [
+        run
+        for run in family_runs()
+        if run.contender.name in now.members
+        and run.cell.name in now.cells
+        and run.seed in now.seeds
+    ]
+
+
+def make_all(args: argparse.Namespace, results: Results) -> int:
+    """Fit, opponent, comparison, prediction; how many runs were made."""
+    effort = Effort(jobs=args.jobs, until_s=time.monotonic() + args.budget_minutes * 60)
+
+    def of_fit() -> Run | None:
+        run = next_run(collected(fit_runs(), results.figures))
+        return run if run is not None and wanted([run], args.only, args.seeds) else None
+
+    count = make_one_by_one(of_fit, results, effort)
+    while more := make(
+        wanted(_round(collected(family_runs(), results.figures)), args.only, args.seeds),
+        results,
+        effort,
+    ):
+        count += more
+    fitted = Shown(look=results.reported, measured=()).fitted
+    declared = [run for one in sections() for run in one.runs]
+    declared += prediction_runs(passing_worlds(fitted))
+    return count + make(wanted(declared, args.only, args.seeds), results, effort)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Make runs, then the report."""
     args = arguments(argv)
     source = source_hash()
-    results = Results(args.results / "results.jsonl", source)
-    effort = Effort(jobs=args.jobs, until_s=time.monotonic() + args.budget_minutes * 60)
-    static, comparison = list(static_runs()), list(comparison_runs())
-    count = make(wanted(static, args.only, args.seeds), results, effort)
-    dispatch = list(dispatch_runs(survivors(collected(static, results.figures))))
-    count += make(wanted(dispatch, args.only, args.seeds), results, effort)
-    worlds = passing_worlds(collected([*static, *dispatch], results.figures))
-    slow_downs = tuple(dict.fromkeys(slow_down for _, slow_down in worlds))
-    fit = [*static, *dispatch, *prediction_runs(slow_downs)]
-    declared = [*fit, *comparison]
-    count += make(wanted(declared, args.only, args.seeds), results, effort)
+    results = Results(args.results, source, args.commit)
+    count = make_all(args, results)
+    found = Shown(look=results.reported, measured=results.measured())
     shown = [opponent(), static_degrees()[_BEST_STATIC], OURS, WITH_STEPS]
     pictures = plots.by_load(
-        collected([run for run in comparison if run.section != "family"], results.figures),
-        (*base_cells(), *other_worlds()),
+        found.compared,
+        (*map(small, (*core(), *edge())), *core()),
         [one.name for one in shown],
         args.docs / "images",
     )
-    facts = Facts(
-        date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        source=source,
-        command=COMMAND,
-        took_s=sum(results.took_s(run) or 0.0 for run in unique(declared)),
-    )
+    date = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     paths = {caption: f"images/{path.name}" for caption, path in pictures.items()}
+    facts = Facts(date=date, source=source, command=COMMAND, pictures=paths)
     report = args.docs / "science.md"
-    report.write_text(document(fit, comparison, results.figures, facts, paths), encoding="utf-8")
+    report.write_text(document(found, facts), encoding="utf-8")
     print(f"{count} runs made; {report} written")
     return 0
 

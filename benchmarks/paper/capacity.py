@@ -11,7 +11,7 @@ from itertools import pairwise
 from paper.cells import Cell
 from paper.records import Records, attainment, average, worst
 
-Group = tuple[str, str, float | None, float]
+Group = tuple[str, str, int, float | None, float]
 WHOLE, EACH = 0.99, 0.95
 
 
@@ -25,10 +25,10 @@ class Capacity:
 
 
 def groups(cells: Sequence[Cell]) -> dict[Group, list[Cell]]:
-    """Cells that differ in nothing but the load, which rises."""
+    """Cells that differ in nothing but the load, which rises; variations are none of these."""
     found: dict[Group, list[Cell]] = {}
     for cell in sorted(cells, key=lambda one: one.load):
-        key = (cell.pipeline, cell.deadline, cell.decode_s, cell.slow_down)
+        key = (cell.pipeline, cell.deadline, cell.devices, cell.decode_s, cell.slow_down)
         found.setdefault(key, []).append(cell)
     return found
 

@@ -67,6 +67,7 @@ class Cell:
         parts += [self.process] if self.process != "Poisson" else []
         parts += [self.mix] if self.mix != "Medium" else []
         parts += [f"{self.nodes}nodes"] if self.nodes != 16 else []
+        parts += [f"{self.duration_s:g}s"] if self.duration_s != 7200 else []
         parts += [self.phases] if self.phases else []
         parts += [f"wrong{self.misprofile:g}"] if self.misprofile else []
         parts += [f"c{self.decode_s:g}"] if self.decode_s is not None else []

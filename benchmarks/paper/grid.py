@@ -1,14 +1,29 @@
-"""All runs of the comparison, by section and in the order in which they are made. Pure."""
+"""All runs of the comparison, as questions in the order in which they are answered. Pure.
 
-from collections.abc import Iterator
+A question is a section: cells, contenders, seeds. Cells come one after the other, each with all its
+seeds, so that what was cut short has few cells that say something rather than many that say
+nothing. The sections before this list are the validity fit (`validity`) and the choice of the
+opponent (`halving`); the report says how much of each exists.
+"""
+
 from dataclasses import dataclass
 from itertools import product
 
 from paper.cells import Cell
 from paper.contenders import Contender
-from paper.declared_cells import base_cells, cells, family_cells
+from paper.declared_cells import (
+    core,
+    edge,
+    family_cells,
+    other_pipelines,
+    other_worlds,
+    own_world,
+    small,
+    variations,
+)
 from paper.policies import (
     BOUND,
+    OURS,
     ablations,
     baselines,
     best_fits,
@@ -37,24 +52,109 @@ class Run:
         return f"{self.section}/{self.cell.name}/{self.contender.name}"
 
 
-def _runs(
-    section: str,
-    seeds: tuple[int, ...],
-    where: tuple[Cell, ...],
-    who: tuple[Contender, ...],
-) -> Iterator[Run]:
-    """Seed by seed, so that what was cut short holds a little of everything."""
-    for seed, cell, contender in product(seeds, where, who):
-        yield Run(section=section, cell=cell, contender=contender, seed=seed)
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A question, and what answers it."""
+
+    name: str
+    question: str
+    cells: tuple[Cell, ...]
+    contenders: tuple[Contender, ...]
+    seeds: tuple[int, ...] = SEEDS
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """Cell by cell, and within a cell seed by seed."""
+        return tuple(
+            Run(section=self.name, cell=cell, contender=contender, seed=seed)
+            for cell, seed, contender in product(self.cells, self.seeds, self.contenders)
+        )
 
 
-def comparison_runs() -> tuple[Run, ...]:
-    """All runs but those of the validity fit, the most telling first."""
-    profile_world = base_cells()
+def sections() -> tuple[Section, ...]:
+    """Those of the comparison, the most telling first."""
+    both = (opponent(), OURS, BOUND)
+    crossed = tuple(one for one in factorial(opponent()) if one not in both)
+    usual, large = tuple(map(small, core())), core()
     return (
-        *_runs("factorial", SEEDS, cells(), (*factorial(opponent()), BOUND)),
-        *_runs("family", TUNING_SEEDS, family_cells(), (*opponents(), *best_fits())),
-        *_runs("static", SEEDS, cells(), (*static_degrees(), *best_fits())),
-        *_runs("ablations", SEEDS[:10], profile_world, ablations()),
-        *_runs("baselines", SEEDS[:5], profile_world, baselines()),
+        Section(
+            name="headline",
+            question="Is ours ahead of theirs, on 32 devices?",
+            cells=usual,
+            contenders=both,
+        ),
+        Section(
+            name="worlds",
+            question="Is it in every world that reproduces the published results?",
+            cells=tuple(map(small, other_worlds())),
+            contenders=both,
+        ),
+        Section(
+            name="rivals",
+            question="Is it ahead of the best static degree and of EDF best fit?",
+            cells=usual[:4],
+            contenders=(*best_fits(), *static_degrees()),
+        ),
+        Section(
+            name="factorial",
+            question="Is it placement or dispatch? What do decisions at steps add?",
+            cells=usual[:3],
+            contenders=crossed,
+        ),
+        Section(
+            name="ablations",
+            question="Which mechanism brings how much?",
+            cells=usual[:2],
+            contenders=ablations(),
+        ),
+        Section(
+            name="variations",
+            question="Does it hold under switches of the load, wrong profiles, other mixes, sizes?",
+            cells=variations(),
+            contenders=both,
+        ),
+        Section(
+            name="published size",
+            question="Is ours ahead of theirs on 128 devices over two hours?",
+            cells=large,
+            contenders=both,
+        ),
+        Section(
+            name="loads",
+            question="How much load does each take? What of tight deadlines?",
+            cells=tuple(map(small, edge())),
+            contenders=both,
+        ),
+        Section(
+            name="own world",
+            question="What if the profile is right as it stands, without a slow-down?",
+            cells=tuple(map(small, own_world())),
+            contenders=both,
+        ),
+        Section(
+            name="pipelines",
+            question="And for other pipelines?",
+            cells=other_pipelines(),
+            contenders=both,
+        ),
+        Section(
+            name="baselines",
+            question="How do all others do?",
+            cells=usual[:1],
+            contenders=baselines(),
+            seeds=SEEDS[:10],
+        ),
     )
+
+
+def family_runs() -> tuple[Run, ...]:
+    """Every member of the opponent's family in every tuning cell; `halving` takes a part."""
+    return tuple(
+        Run(section="family", cell=cell, contender=member, seed=seed)
+        for cell, seed, member in product(family_cells(), TUNING_SEEDS, opponents())
+    )
+
+
+def comparison_cells() -> tuple[Cell, ...]:
+    """All cells in which policies are compared, each once, in the order of the sections."""
+    return tuple(dict.fromkeys(cell for one in sections() for cell in one.cells))

@@ -27,13 +27,14 @@ def by_load(
         The files by a caption.
     """
     found = {}
-    for (pipeline, deadline, decode_s, slow_down), group in groups(cells).items():
+    for (pipeline, deadline, devices, decode_s, slow_down), group in groups(cells).items():
         known = [cell for cell in group if any(records.of(cell.name, c) for c in contenders)]
         if len(known) < 2:
             continue
         world = "" if decode_s is None else f"-c{decode_s:g}-f{slow_down:g}"
-        path = folder / f"science-{pipeline}-{deadline.replace('+', '-')}{world}.svg"
-        caption = f"{pipeline}, deadline {deadline}{world.replace('-', ' ')}"
+        name = f"science-{pipeline}-{deadline.replace('+', '-')}-{devices}{world}.svg"
+        path = folder / name
+        caption = f"{pipeline}, {devices} devices, deadline {deadline}{world.replace('-', ' ')}"
         _draw(records, known, contenders, path, caption)
         found[caption] = path
     return found

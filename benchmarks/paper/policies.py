@@ -2,7 +2,7 @@
 
 The opponent is a family: the paper leaves open how often its program is solved, how requests age,
 how efficient a degree must be, and whether decode is in the estimate. `CHOSEN` names the member
-that speaks for it, which the runs of section `family` decide, and no other cells.
+that speaks for it, which the runs of section `family` decide (`halving`), and no other cells.
 """
 
 from dataclasses import replace
@@ -46,18 +46,23 @@ def _theirs(settings: IlpSettings) -> Contender:
 
 
 def opponents() -> tuple[Contender, ...]:
-    """The family of what the paper describes."""
+    """The family of what the paper describes.
+
+    What the estimate covers, ageing and the filter are crossed, for they decide together which
+    degrees a late request may take. The window, half a second beside services of half a minute, is
+    varied from the first member alone.
+    """
+    crossed = product((Covers.REST, Covers.DIFFUSE), (0.1, 0.0, 0.5), (0.8, 0.6))
     sound = [
-        IlpSettings(window_s=window_s, ageing=ageing, threshold=threshold, covers=covers)
-        for covers, window_s, ageing, threshold in product(
-            (Covers.REST, Covers.DIFFUSE), (0.5, 0.25, 1.0), (0.1, 0.0, 0.5), (0.8, 0.6)
-        )
+        IlpSettings(ageing=ageing, threshold=threshold, covers=covers)
+        for covers, ageing, threshold in crossed
     ]
+    windows = [IlpSettings(window_s=window_s) for window_s in (0.25, 1.0)]
     inverted = [
         IlpSettings(late=Late.INVERTED, threshold=threshold, covers=covers)
         for covers, threshold in product((Covers.DIFFUSE, Covers.REST), (0.8, 0.6))
     ]
-    return tuple(map(_theirs, (*sound, *inverted)))
+    return tuple(map(_theirs, (*sound, *windows, *inverted)))
 
 
 def _fixed(name: str, dispatch: str, placement: PlacementChoice) -> Contender:

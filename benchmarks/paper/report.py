@@ -1,35 +1,36 @@
-"""The document: every table, what was run of what is declared, and the limits. Pure.
+"""The document: what came out, how much of what is declared was run, every table, limits. Pure.
 
-Nothing that is declared is left out silently: what was not run is counted, and named.
+What a reader wants first stands first, and only what the intervals permit. Nothing that is declared
+is left out silently: the table of shares counts what was not run.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from paper import capacity, words
-from paper.declared_cells import base_cells, cells, family_cells, other_worlds
-from paper.grid import Run
-from paper.outcomes import Figures
+from paper.answers import claims, comparison, shares
+from paper.cells import Cell
+from paper.declared_cells import core, edge, family_cells, is_small, small
+from paper.grid import TUNING_SEEDS, Run, Section, comparison_cells, sections
+from paper.halving import ROUNDS
 from paper.policies import (
     BOUND,
     CHOSEN,
     OURS,
     WITH_STEPS,
-    ablations,
-    baselines,
     best_fits,
-    factorial,
     opponent,
     opponents,
     static_degrees,
 )
-from paper.records import Records, ranking
-from paper.tables import against, by_cell, misses, paired, ranked, table, verdicts
+from paper.records import Records
+from paper.shown import Shown
+from paper.tables import against, by_cell, misses, ranked, table, verdicts
 from paper.targets import Names, evaluate
-from paper.validity_tables import fit_table, fit_words, prediction_table
+from paper.validity import fit_runs
+from paper.validity_tables import fit_answer, fit_table, fit_words, prediction_table
 
-Look = Callable[[Run], Figures | None]
+_SCALES = ("32 devices and half an hour", "128 devices and two hours")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,112 +39,112 @@ class Facts:
 
     date: str
     source: str
-    """Hash of what decides and simulates."""
+    """Hash of what decides and simulates, as it is now."""
     command: str
-    took_s: float
-    """Processor seconds of all runs that are reported."""
+    pictures: Mapping[str, str]
+    """Relative paths by caption."""
 
 
-def names(*, has_steps: bool) -> Names:
-    """Who is compared."""
-    return Names(
-        ours=(WITH_STEPS if has_steps else OURS).name,
-        theirs=opponent().name,
-        statics=tuple(one.name for one in static_degrees()),
-        best_fits=tuple(one.name for one in best_fits()),
-        has_steps=has_steps,
-    )
-
-
-def collected(runs: Sequence[Run], look: Look) -> Records:
-    """What was made of some runs.
-
-    Families are tuned on seeds of their own, which are kept apart from those of the comparison by
-    their numbers alone: tables that compare look at seeds that both sides have.
-    """
-    found: dict[tuple[str, str], dict[int, Figures]] = {}
-    for run in runs:
-        figures = look(run)
-        if figures is not None:
-            found.setdefault((run.cell.name, run.contender.name), {})[run.seed] = figures
-    return Records(found)
-
-
-def document(
-    fit: Sequence[Run],
-    comparison: Sequence[Run],
-    look: Look,
-    facts: Facts,
-    pictures: Mapping[str, str],
-) -> str:
-    """The whole report in Markdown.
-
-    Args:
-        fit: runs of the validity fit and of its prediction.
-        comparison: all other runs.
-        look: figures of a run; None where it was not made.
-        facts: date, source, command.
-        pictures: relative paths by caption.
-    """
-    tuned = collected([run for run in comparison if run.section == "family"], look)
-    compared = collected([run for run in comparison if run.section != "family"], look)
-    fitted = collected(fit, look)
+def document(shown: Shown, facts: Facts) -> str:
+    """The whole report in Markdown."""
     parts = [
         "# The planner against the paper's, simulated",
-        _opening([*fit, *comparison], look, facts),
+        _opening(shown, facts),
+        "## What came out\n\n" + _answers(shown),
+        "## How much of it was run\n\n" + _shares(shown),
         "## Inputs, and whose they are\n\n" + words.INPUTS,
         "## Method\n\n" + words.METHOD,
-        "## Validity\n\n" + fit_words(fitted),
-        fit_table(fitted),
-        "### Stable Diffusion 3, predicted\n\n" + prediction_table(fitted),
-        "## The opponent\n\n" + _opponent(tuned),
-        "## Theirs and ours\n\n" + _compared(compared, pictures),
-        "## Targets\n\n" + _targets(compared),
-        "## Mechanisms, one removed at a time\n\n" + _ablations(compared),
-        "## Everybody else\n\n" + _others(compared),
+        "## Validity\n\n" + fit_words(shown.fitted),
+        fit_table(shown.fitted),
+        "### Stable Diffusion 3, predicted\n\n" + prediction_table(shown.of(shown.predicted)),
+        "## The opponent\n\n" + _opponent(shown),
+        "## Theirs and ours\n\n" + _compared(shown.compared, facts.pictures),
+        "## Targets\n\n" + _targets(shown.compared),
+        *(f"## {title}\n\n{_beside(shown.compared, name)}" for title, name in words.BESIDE),
         "## Limits\n\n" + words.LIMITS,
-        "## Not run\n\n" + not_run([*fit, *comparison], look),
-        "## Appendix: the family\n\n" + _family(tuned),
+        "## Appendix: the family\n\n" + _family(shown),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _opening(runs: Sequence[Run], look: Look, facts: Facts) -> str:
-    made = sum(look(run) is not None for run in runs)
-    state = (
-        "All declared runs are in it."
-        if made == len(runs)
-        else f"**It is partial**: {made} of {len(runs)} declared runs are in it. What is missing is"
-        " counted at its end, every statement holds for the cells named beside it only, and with"
-        " one seed there is no interval."
-    )
+def _opening(shown: Shown, facts: Facts) -> str:
+    lines = [f"Written by `{facts.command}` on {facts.date}. Measured were"]
+    rows = []
+    for one in shown.measured:
+        now = "the present one" if one.source == facts.source else "an older one"
+        commit = one.commit or "not named"
+        rows.append(
+            [
+                one.group,
+                commit,
+                f"`{one.source}`, {now}",
+                f"{one.runs}",
+                f"{one.took_s / 60:.0f}",
+            ]
+        )
+    return f"{lines[0]}\n\n{table(['group', 'commit', 'source', 'runs', 'minutes'], rows)}"
+
+
+def _scaled(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
+    """The small scale and the published one, which never share a table."""
+    return [one for one in cells if is_small(one)], [one for one in cells if not is_small(one)]
+
+
+def _answers(shown: Shown) -> str:
+    parts = [fit_answer(shown.fitted), f"The opponent is `{CHOSEN['theirs']}`: {_chosen(shown)}"]
+    for name, cells in zip(_SCALES, _scaled(comparison_cells()), strict=True):
+        text = claims(shown.compared, cells, OURS.name, opponent().name)
+        parts.append(f"Ours against it, {name}:\n\n{text}")
+    missing = [name for name, (made, _, _) in _counted(shown).items() if not made]
+    if missing:
+        parts.append(f"**Not known, since nothing of it was run:** {', '.join(missing)}.")
+    return "\n\n".join(parts)
+
+
+def _chosen(shown: Shown) -> str:
+    now = shown.family
+    if not now.rounds:
+        return "a guess of ours, for the family was **not compared** yet."
+    if now.members[0] != CHOSEN["theirs"]:
+        return f"but `{now.members[0]}` does better on tuning cells: **to be changed**."
     return (
-        f"Written by `{facts.command}` on {facts.date} from source `{facts.source}`;"
-        f" {facts.took_s / 3600:.1f} processor hours. {state}"
+        f"the best of {len(opponents())} members on tuning cells,"
+        f" after {now.rounds} of {len(ROUNDS)} rounds."
     )
 
 
-def _opponent(tuned: Records) -> str:
-    order = ranking(tuned, [one.name for one in family_cells()], [o.name for o in opponents()])
-    lines = [
-        f"`{CHOSEN['theirs']}` speaks for the family of {len(opponents())} members: window of the"
-        " program (w), ageing (a), efficiency filter (e), what its estimate covers, and what late"
-        " is worth."
-    ]
-    if not order:
-        lines.append("The family was **not compared** yet: the member is a guess of ours.")
-    elif order[0] == CHOSEN["theirs"]:
-        lines.append(f"It is the best of {len(order)} that were run on tuning cells.")
-    else:
-        lines.append(f"On the tuning cells run so far `{order[0]}` does better: **to be changed**.")
-    return " ".join(lines)
+def _counted(shown: Shown) -> dict[str, tuple[int, int, float]]:
+    """Runs made, declared, and processor seconds, by section."""
+    every: dict[str, Sequence[Run]] = {"validity": fit_runs(), "family": shown.tuning}
+    every |= {one.name: one.runs for one in sections()} | {"prediction": shown.predicted}
+    result = {}
+    for name, runs in every.items():
+        found = [kept for run in runs if (kept := shown.look(run)) is not None]
+        result[name] = (len(found), len(runs), sum(one.took_s for one in found))
+    return result
+
+
+def _shares(shown: Shown) -> str:
+    questions = words.QUESTIONS | {one.name: one.question for one in sections()}
+    return words.SHARES + "\n" + shares(_counted(shown), questions)
+
+
+def _opponent(shown: Shown) -> str:
+    return f"{words.OPPONENT}\n`{CHOSEN['theirs']}` speaks for it: {_chosen(shown)}"
 
 
 def _compared(compared: Records, pictures: Mapping[str, str]) -> str:
-    who = [BOUND.name, *(one.name for one in factorial(opponent()))]
-    shown = "\n\n".join(f"![{caption}]({path})" for caption, path in pictures.items())
-    text = f"Attainment (worst class), mean / P95 latency in seconds. {_defects(compared)}"
-    return f"{text}\n\n{by_cell(compared, cells(), who)}\n\n{shown}"
+    ours, theirs = OURS.name, opponent().name
+    parts = [words.COMPARED, _defects(compared)]
+    for name, cells in zip(_SCALES, _scaled(comparison_cells()), strict=True):
+        parts += [
+            f"### {name}",
+            comparison(compared, cells, ours, theirs),
+            "Beside the bound, attainment (worst class), mean / P95 in seconds:",
+            by_cell(compared, cells, [BOUND.name, theirs, ours]),
+        ]
+    parts += [f"![{caption}]({path})" for caption, path in pictures.items()]
+    return "\n\n".join(parts)
 
 
 def _defects(records: Records) -> str:
@@ -157,28 +158,36 @@ def _defects(records: Records) -> str:
     return f"Actions that could not be carried out, which are defects: {guilty}."
 
 
+def _names(*, has_steps: bool) -> Names:
+    return Names(
+        ours=(WITH_STEPS if has_steps else OURS).name,
+        theirs=opponent().name,
+        statics=tuple(one.name for one in static_degrees()),
+        best_fits=tuple(one.name for one in best_fits()),
+        has_steps=has_steps,
+    )
+
+
 def _targets(compared: Records) -> str:
-    parts = []
-    for has_steps in (False, True):
-        chosen = names(has_steps=has_steps)
-        found = evaluate(compared, cells(), chosen)
-        parts += [
-            f"### {chosen.ours}\n\n{verdicts(found, cells())}",
-            f"Less theirs, paired by seed:\n\n"
-            f"{paired(compared, cells(), chosen.ours, chosen.theirs)}",
-            f"Missed:\n\n{misses(found)}",
-            f"Capacity at 99 % with every class at 95 % or more, to reach 1.15:\n\n"
-            f"{_capacity(compared, chosen)}",
-        ]
-    return "\n\n".join(parts)
+    parts = [words.TARGETS]
+    for name, cells in zip(_SCALES, _scaled(comparison_cells()), strict=True):
+        for has_steps in (False, True):
+            chosen = _names(has_steps=has_steps)
+            found = evaluate(compared, cells, chosen)
+            title = f"### {chosen.ours}, {name}"
+            if not found:
+                parts += [title, table([], ())]
+                continue
+            parts += [title, verdicts(found, cells), "Missed:", misses(found)]
+    return "\n\n".join([*parts, "### Capacity", _capacity(compared)])
 
 
-def _capacity(compared: Records, chosen: Names) -> str:
+def _capacity(compared: Records) -> str:
     rows = []
-    loaded = capacity.groups((*base_cells(), *other_worlds()))
-    for (pipeline, deadline, decode_s, slow_down), group in loaded.items():
+    loaded = capacity.groups((*map(small, (*core(), *edge())), *core()))
+    for (pipeline, deadline, devices, decode_s, slow_down), group in loaded.items():
         ours, theirs = (
-            capacity.capacity(compared, group, name) for name in (chosen.ours, chosen.theirs)
+            capacity.capacity(compared, group, name) for name in (OURS.name, opponent().name)
         )
         if ours is None or theirs is None:
             continue
@@ -186,62 +195,37 @@ def _capacity(compared: Records, chosen: Names) -> str:
         value, sign = capacity.ratio(ours, theirs)
         loads = [f"{one.sign}{one.load:.2f}" for one in (theirs, ours)]
         ratio = "unknown" if sign == "?" else f"{sign}{value:.2f}"
-        rows.append([f"{pipeline}{world}, {deadline}", *loads, ratio])
-    found = table(["cells", "theirs", "ours", "ratio"], rows)
-    return f"{found}\n\n{len(rows)} of {len(loaded)} groups of cells were run at all loads."
+        rows.append([f"{pipeline}{world}, {deadline}, {devices} devices", *loads, ratio])
+    return f"{words.CAPACITY}\n{table(['cells', 'theirs', 'ours', 'ratio'], rows)}"
 
 
-def _ablations(compared: Records) -> str:
-    who = [one.name for one in (*ablations(), WITH_STEPS)]
-    return (
-        f"Less or more than `{OURS.name}`, over the cells and seeds that both have run.\n\n"
-        + against(compared, cells(), OURS.name, who)
+def _beside(compared: Records, name: str) -> str:
+    """Contenders of a section, less or more than ours in its cells."""
+    section: Section = next(one for one in sections() if one.name == name)
+    who = [one.name for one in (opponent(), *section.contenders) if one != BOUND]
+    found = against(compared, section.cells, OURS.name, list(dict.fromkeys(who)))
+    return f"{words.AGAINST.format(ours=OURS.name)}\n{found}"
+
+
+def _family(shown: Shown) -> str:
+    now, records = shown.family, shown.of(shown.tuning)
+    names = [one.name for one in opponents()]
+    first = [one.name for one in family_cells()][: ROUNDS[0].cells]
+    met = Records(
+        {
+            (cell, name): {s: f for s, f in found.items() if s == TUNING_SEEDS[0]}
+            for (cell, name), found in records.found.items()
+            if cell in first
+        }
     )
-
-
-def _others(compared: Records) -> str:
-    who = (opponent(), *static_degrees(), *best_fits(), *baselines())
-    return (
-        f"Less or more than `{OURS.name}`, over the cells and seeds that both have run.\n\n"
-        + against(compared, cells(), OURS.name, [one.name for one in who])
-    )
-
-
-def _family(tuned: Records) -> str:
-    where = [one.name for one in family_cells()]
-    order = ranking(tuned, where, [one.name for one in (*opponents(), *best_fits())])
-    return (
-        f"On {len(where)} tuning cells with seeds of their own; the runs that all listed have.\n\n"
-        + ranked(tuned, family_cells(), order)
-    )
-
-
-def not_run(runs: Sequence[Run], look: Look) -> str:
-    """What is missing, by section and cell."""
-    rows = []
-    for section, of_section in groupby(sorted(runs, key=_by_cell), lambda one: one.section):
-        grouped = list(of_section)
-        missing = [run for run in grouped if look(run) is None]
-        rows.append([section, f"{len(grouped)}", f"{len(missing)}", _named(grouped, missing)])
-    head = ["section", "declared", "not run", "cells without any run; (missing of declared)"]
-    return table(head, rows)
-
-
-def _by_cell(run: Run) -> tuple[str, str]:
-    return run.section, run.cell.name
-
-
-def _named(declared: Sequence[Run], missing: Sequence[Run]) -> str:
-    """Cells that lack runs; all of them in a word where nothing was run."""
-    if len(missing) == len(declared):
-        return "all of them"
-    counts: dict[str, list[int]] = {}
-    for run in declared:
-        counts.setdefault(run.cell.name, [0, 0])[1] += 1
-    for run in missing:
-        counts[run.cell.name][0] += 1
-    return ", ".join(
-        name if lacking == whole else f"{name} ({lacking} of {whole})"
-        for name, (lacking, whole) in counts.items()
-        if lacking
+    everybody = sorted(names, key=lambda one: (one not in now.members, names.index(one)))
+    cells = [one for one in family_cells() if one.name in now.cells]
+    return "\n\n".join(
+        [
+            words.FAMILY,
+            "First round:",
+            ranked(met, family_cells()[: ROUNDS[0].cells], everybody),
+            f"Who is left after {now.rounds} of {len(ROUNDS)} rounds, over what all of them met:",
+            ranked(records, cells, now.members),
+        ]
     )

@@ -4,13 +4,19 @@ Records are lines of JSON in one file, each under a key: a hash of the cell, the
 its settings, the seed, and the source of all that decides or simulates. So a changed planner makes
 its old results useless rather than wrong, and nobody has to remember to throw them away. Only this
 process writes; a last line that was cut short by a crash is dropped, anything else is an error.
+
+What is *made* is what the present source lacks. What is *reported* is what was measured last: the
+fit, the choice of the opponent and the comparison are groups, and of each the runs of one source
+are reported, the one that wrote the last line of it. So a fit that took an hour stays in the report
+when a planner changes, under the commit that it was made with, and two sources never meet in one
+table.
 """
 
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
 from itertools import islice, takewhile
@@ -37,6 +43,9 @@ class Kept:
 
     key: str
     label: str
+    source: str
+    commit: str
+    """What the source was called by who ran it; empty where nobody said."""
     seed: int
     took_s: float
     """Processor seconds of the machine that it ran on."""
@@ -44,6 +53,25 @@ class Kept:
 
 
 _LINE = TypeAdapter(Kept)
+_GROUPS = {"validity": "fit", "prediction": "fit", "family": "opponent"}
+COMPARISON = "comparison"
+GROUPS = ("fit", "opponent", COMPARISON)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Which source a group of sections was measured with last, and how much of it there is."""
+
+    group: str
+    source: str
+    commit: str
+    runs: int
+    took_s: float
+
+
+def group_of(section: str) -> str:
+    """The sections that are measured together."""
+    return _GROUPS.get(section, COMPARISON)
 
 
 def source_hash() -> str:
@@ -81,35 +109,65 @@ def _policy(contender: Contender) -> str:
 class Results:
     """The file of records."""
 
-    def __init__(self, path: Path, source: str) -> None:
+    def __init__(self, path: Path, source: str, commit: str = "") -> None:
         """Read what is there.
 
         Raises:
             InvalidFieldError: a line is no record; names file and line.
         """
-        self._path, self._source = path, source
-        self._kept = {one.key: one for one in _read(path)}
+        self._path, self._source, self._commit = path, source, commit
+        self._kept: dict[str, Kept] = {}
+        self._latest: dict[str, str] = {}
+        self._named: dict[tuple[str, str, str, int], Kept] = {}
+        for one in _read(path):
+            self._take(one)
+
+    def _take(self, kept: Kept) -> None:
+        section, name = kept.label.split("/", 1)
+        group = group_of(section)
+        self._kept[kept.key] = kept
+        self._latest[group] = kept.source
+        self._named[group, kept.source, name, kept.seed] = kept
 
     def figures(self, run: Run) -> Figures | None:
         """Those of a run by the present source; None where it was not made."""
         found = self._kept.get(key_of(run, self._source))
         return None if found is None else found.figures
 
-    def took_s(self, run: Run) -> float | None:
-        """Processor seconds of a run."""
-        found = self._kept.get(key_of(run, self._source))
-        return None if found is None else found.took_s
+    def reported(self, run: Run) -> Kept | None:
+        """The record of a run by the source that measured its group last, found by its names."""
+        group = group_of(run.section)
+        name = run.label.split("/", 1)[1]
+        return self._named.get((group, self._latest.get(group, ""), name, run.seed))
+
+    def measured(self) -> tuple[Measured, ...]:
+        """Of every group of which anything was made."""
+        result = []
+        for group, source in sorted(self._latest.items(), key=lambda one: GROUPS.index(one[0])):
+            found = [one for key, one in self._named.items() if key[:2] == (group, source)]
+            result.append(
+                Measured(
+                    group=group,
+                    source=source,
+                    commit=found[-1].commit,
+                    runs=len(found),
+                    took_s=sum(one.took_s for one in found),
+                )
+            )
+        return tuple(result)
 
     def keep(self, run: Run, figures: Figures, took_s: float) -> None:
         """Append a record."""
         kept = Kept(
             key=key_of(run, self._source),
             label=run.label,
+            source=self._source,
+            commit=self._commit,
             seed=run.seed,
             took_s=took_s,
             figures=figures,
         )
-        self._kept[kept.key] = kept
+        self._take(kept)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("ab") as file:
             file.write(_LINE.dump_json(kept) + b"\n")
@@ -163,6 +221,19 @@ def make(
             count += 1
             bar.set_description(f"{run.label} {run.seed}"[:60], refresh=False)
             bar.update()
+    return count
+
+
+def make_one_by_one(
+    following: Callable[[], Run | None],
+    results: Results,
+    effort: Effort,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
+    """Make runs of which each depends on those before it, within the budget; how many were made."""
+    count = 0
+    while clock() < effort.until_s and (run := following()) is not None:
+        count += make([run], results, replace(effort, jobs=1), clock)
     return count
 
 

@@ -13,6 +13,8 @@ from typing import TypeVar
 from scipy import stats
 
 Name = TypeVar("Name")
+LEAST_SEEDS = 20
+"""With fewer pairs nothing is claimed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

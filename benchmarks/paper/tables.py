@@ -11,7 +11,6 @@ from paper.records import (
     Records,
     attainment,
     average,
-    differences,
     mean_s,
     p95_s,
     worst,
@@ -60,19 +59,6 @@ def by_cell(records: Records, cells: Sequence[Cell], contenders: Sequence[str]) 
             row = [summary(records, cell, one) for one in contenders]
             rows.append([cell.name, mark, f"{max(seeds)}", *row])
     return table(["cell", "", "seeds", *contenders], rows)
-
-
-def paired(records: Records, cells: Sequence[Cell], ours: str, theirs: str) -> str:
-    """Ours less theirs, seed by seed, with an interval where there are several seeds."""
-    rows = []
-    for cell in cells:
-        one, other = records.shared(cell.name, (ours, theirs))
-        if one:
-            found = [interval(differences(one, other, read)) for read in _READS]
-            digits = (3, 2, 1, 1)
-            values = [with_interval(*pair) for pair in zip(found, digits, strict=True)]
-            rows.append([cell.name, f"{len(one)}", *values])
-    return table(["cell", "seeds", "attainment", "worst class", "mean, s", "P95, s"], rows)
 
 
 def against(

@@ -23,7 +23,7 @@ from paper.records import (
     wait_s,
     worst,
 )
-from paper.statistics import holm, p_value
+from paper.statistics import LEAST_SEEDS, holm, p_value
 
 _NOTHING_TO_WIN = 0.002
 _AS_GOOD = 0.001
@@ -65,8 +65,8 @@ class Verdict:
 
     @property
     def certain(self) -> bool:
-        """Whether chance is excluded, as far as the target asks for that."""
-        return self.p is None or self.p <= 0.05
+        """Whether there are enough seeds, and chance is excluded as far as the target asks."""
+        return self.seeds >= LEAST_SEEDS and (self.p is None or self.p <= 0.05)
 
 
 Target = Callable[[Records, Cell, Names], Verdict | None]

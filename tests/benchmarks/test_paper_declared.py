@@ -9,8 +9,8 @@ import pytest
 
 from paper.cells import Cell, is_held_out, profile_of, scenario_of
 from paper.contenders import canonical, dispatch_of, placement_of
-from paper.declared_cells import cells, family_cells
-from paper.grid import comparison_runs
+from paper.declared_cells import core, family_cells, is_small, small
+from paper.grid import SEEDS, TUNING_SEEDS, comparison_cells, family_runs, sections
 from paper.outcomes import experiment
 from paper.policies import (
     CHOSEN,
@@ -24,15 +24,16 @@ from paper.policies import (
     static_degrees,
 )
 from paper.runner import key_of
-from paper.validity import cell_of, sd3_cell, static_runs
+from paper.statistics import LEAST_SEEDS
+from paper.validity import cell_of, sd3_cell
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.desk import Settings
 from tridentserve.sim.experiment import demands_of, least_device_s
 from tridentserve.sim.workload import mix
 
 EVERYBODY = (
-    *factorial(opponent()),
-    *opponents()[1:],
+    *factorial(opponent())[1:],
+    *opponents(),
     *static_degrees(),
     *best_fits(),
     *baselines(),
@@ -41,7 +42,8 @@ EVERYBODY = (
 
 
 def test_names_are_unique() -> None:
-    for names in ([one.name for one in cells()], [one.name for one in EVERYBODY]):
+    cells = dict.fromkeys((*comparison_cells(), *family_cells(), cell_of(2.0, 1.3)))
+    for names in ([one.name for one in cells], [one.name for one in EVERYBODY]):
         assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
@@ -62,17 +64,41 @@ def test_every_contender_can_be_made(contender: object) -> None:
 
 
 def test_every_cell_is_a_scenario() -> None:
-    for cell in (*cells(), cell_of(2.0, 1.3), sd3_cell(20.0, 1.2)):
+    for cell in (*comparison_cells(), cell_of(2.0, 1.3), sd3_cell(20.0, 1.2)):
         assert scenario_of(cell, 1, "Colocated").arrivals_s == cell.duration_s
 
 
-def test_families_are_never_tuned_on_held_out_cells() -> None:
-    held_out = {cell.name for cell in cells() if is_held_out(cell.name)}
-    assert held_out
-    assert not held_out & {cell.name for cell in family_cells()}
-    tuned = {run.cell.name for run in comparison_runs() if run.section == "family"}
-    assert tuned
-    assert not held_out & tuned
+def test_families_are_never_tuned_on_held_out_cells_nor_on_seeds_of_the_comparison() -> None:
+    tuned = {run.cell.name for run in family_runs()}
+    assert len(tuned) >= 2
+    assert not {name for name in tuned if is_held_out(name)}
+    compared = {run.seed for one in sections() for run in one.runs}
+    assert not compared & set(TUNING_SEEDS)
+
+
+def test_the_first_question_is_answered_with_enough_seeds_before_the_next_cell_is_begun() -> None:
+    first = sections()[0]
+    block = first.runs[: len(SEEDS) * len(first.contenders)]
+    assert {run.cell for run in block} == {first.cells[0]}
+    assert {run.seed for run in block} == set(SEEDS)
+    assert len(SEEDS) >= LEAST_SEEDS
+
+
+def test_no_section_mixes_the_scales_and_the_small_one_keeps_the_load() -> None:
+    for one in sections():
+        assert len({is_small(cell) for cell in one.cells}) <= 1
+    for large in core():
+        little = small(large)
+        assert (little.load, little.deadline) == (large.load, large.deadline)
+        assert little.devices * 4 == large.devices
+        assert little.name != large.name
+
+
+def test_misprofiled_cells_have_a_truthful_one_that_is_run_as_well() -> None:
+    known = set(comparison_cells())
+    wrong = [cell for cell in known if cell.misprofile]
+    assert wrong
+    assert all(cell.truthful in known for cell in wrong)
 
 
 def test_the_division_of_cells_stays_as_it_was_committed() -> None:
@@ -81,7 +107,7 @@ def test_the_division_of_cells_stays_as_it_was_committed() -> None:
 
 
 def test_a_setting_changes_the_key_and_a_name_does_not() -> None:
-    run = next(one for one in comparison_runs() if one.contender == OURS)
+    run = next(one for one in sections()[0].runs if one.contender == OURS)
     renamed = replace(run, section="other", contender=replace(OURS, name="other"))
     changed = replace(run, contender=replace(OURS, dispatch=Settings(patience=1.0)))
     assert key_of(run, "a") == key_of(renamed, "a")
@@ -89,9 +115,9 @@ def test_a_setting_changes_the_key_and_a_name_does_not() -> None:
 
 
 _IN_A_PROCESS = """
+from paper.grid import family_runs
 from paper.runner import key_of
-from paper.validity import static_runs
-print(key_of(next(static_runs()), "x"))
+print(key_of(family_runs()[0], "x"))
 """
 
 
@@ -106,7 +132,7 @@ def test_keys_are_the_same_in_every_process() -> None:
         ).stdout.strip()
         for seed in ("1", "2")
     }
-    assert answers == {key_of(next(static_runs()), "x")}
+    assert answers == {key_of(family_runs()[0], "x")}
 
 
 def test_contenders_meet_the_same_requests_with_the_same_deadlines() -> None:

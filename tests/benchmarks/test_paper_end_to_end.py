@@ -1,4 +1,4 @@
-"""Tiny cells through the whole command: kept, gone on with, and reported with what is missing."""
+"""Tiny cells through runner and report: kept, gone on with, and reported with what is missing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,21 +9,14 @@ from tests.benchmarks.figures import figures
 from paper import plots
 from paper.__main__ import wanted
 from paper.cells import Cell
-from paper.grid import Run
+from paper.declared_cells import core, small
+from paper.grid import Run, family_runs
 from paper.policies import BOUND, OURS, factorial, opponent
-from paper.records import Records
-from paper.report import Facts, collected, document, not_run
-from paper.runner import Effort, Results, key_of, made, make
+from paper.report import Facts, document
+from paper.runner import Effort, Kept, Measured, Results, key_of, made, make, make_one_by_one
+from paper.shown import Shown, collected
 from paper.targets import Names, evaluate
-from paper.validity import (
-    Published,
-    cell_of,
-    dispatch_runs,
-    nearest,
-    passing_worlds,
-    settings,
-    survivors,
-)
+from paper.validity import fit_runs
 from tridentserve.errors import InvalidFieldError
 
 
@@ -41,12 +34,12 @@ def tiny(load: float) -> Cell:
 
 CELLS = (tiny(0.5), tiny(0.9))
 RUNS = [
-    Run(section="factorial", cell=cell, contender=contender, seed=1)
+    Run(section="headline", cell=cell, contender=contender, seed=1)
     for cell in CELLS
     for contender in (opponent(), OURS, BOUND)
 ]
 EFFORT = Effort(jobs=1, until_s=float("inf"))
-FACTS = Facts(date="2026-11-28", source="abc", command="paper", took_s=1.0)
+FACTS = Facts(date="2026-11-28", source="abc", command="paper", pictures={"a": "images/a.svg"})
 
 
 def test_two_cells_with_two_contenders_from_runs_to_report(tmp_path: Path) -> None:
@@ -69,9 +62,6 @@ def test_two_cells_with_two_contenders_from_runs_to_report(tmp_path: Path) -> No
     assert {one.target for one in evaluate(records, CELLS, names)} >= {"attainment", "P95", "mean"}
     shown = plots.by_load(records, CELLS, [opponent().name, OURS.name], tmp_path / "images")
     assert [file.suffix for file in shown.values()] == [".svg"]
-    text = document([], RUNS, again.figures, FACTS, {"a": "images/a.svg"})
-    assert "All declared runs are in it." in text
-    assert "| factorial | 6 | 0 |  |" in text
     assert Results(path, "another source").figures(RUNS[0]) is None
 
 
@@ -84,15 +74,73 @@ def test_no_run_begins_beyond_the_budget(tmp_path: Path) -> None:
     assert make(RUNS, results, replace(EFFORT, until_s=0.0)) == 0
 
 
-def test_what_was_not_run_is_counted_and_named(tmp_path: Path) -> None:
+def kept(run: Run, source: str = "abc") -> Kept:
+    return Kept(
+        key=f"{run.label}{run.seed}",
+        label=run.label,
+        source=source,
+        commit="c0ffee",
+        seed=run.seed,
+        took_s=60.0,
+        figures=figures(),
+    )
+
+
+def test_the_report_of_nothing_claims_nothing_and_says_what_is_missing() -> None:
+    text = document(Shown(look=lambda run: None, measured=()), FACTS)
+    assert "No claim about the paper's" in text
+    assert text.count("**nothing is claimed**") == 2
+    assert "a guess of ours" in text
+    assert "since nothing of it was run:** validity, family, headline" in text
+    assert "| headline | Is ours ahead of theirs, on 32 devices? | 0 of" in text
+
+
+def test_the_report_of_a_part_says_how_large_a_part_it_is_and_by_which_source() -> None:
+    known = {(small(core()[0]).name, one.name) for one in (opponent(), OURS)}
+    known |= {(run.cell.name, run.contender.name) for run in family_runs()[:30]}
+
+    def look(run: Run) -> Kept | None:
+        return kept(run) if (run.cell.name, run.contender.name) in known else None
+
+    measured = Measured(group="comparison", source="old", commit="c0ffee", runs=40, took_s=2400.0)
+    text = document(Shown(look=look, measured=(measured,)), FACTS)
+    assert "| comparison | c0ffee | `old`, an older one | 40 | 40 |" in text
+    assert (
+        "| headline | Is ours ahead of theirs, on 32 devices? | 40 of 360 | 11% | 40.0 | 360 |"
+        in text
+    )
+    assert "better in 0 of 1 cells, worse in 0, open in 1" in text
+    assert "![a](images/a.svg)" in text
+
+
+def test_a_group_is_reported_by_the_source_that_measured_it_last(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    fit, compared = fit_runs()[0], RUNS[0]
+    Results(path, "first", "a").keep(fit, figures(attainment=0.1), 1.0)
+    Results(path, "first", "a").keep(RUNS[1], figures(attainment=0.2), 1.0)
+    Results(path, "second", "b").keep(compared, figures(attainment=0.3), 2.0)
+    third = Results(path, "third")
+    assert third.figures(compared) is None
+    assert [(one.group, one.commit, one.runs) for one in third.measured()] == [
+        ("fit", "a", 1),
+        ("comparison", "b", 1),
+    ]
+    found = {run: third.reported(run) for run in (fit, RUNS[1], compared)}
+    shown = {run: one.figures.attainment for run, one in found.items() if one is not None}
+    assert shown == {fit: 0.1, compared: 0.3}
+
+
+def test_runs_that_follow_from_others_are_made_one_by_one_until_none_follows(
+    tmp_path: Path,
+) -> None:
     results = Results(tmp_path / "results.jsonl", "source")
-    results.keep(RUNS[0], figures(), 1.0)
-    text = not_run(RUNS, results.figures)
-    assert f"{CELLS[0].name} (2 of 3)" in text
-    assert f"| 6 | 5 | {CELLS[0].name}" in text
-    assert CELLS[1].name in text
-    whole = document([], RUNS, results.figures, FACTS, {})
-    assert "**It is partial**: 1 of 6" in whole
+    left = [RUNS[0]]
+
+    def following() -> Run | None:
+        return left[0] if results.figures(left[0]) is None else None
+
+    assert make_one_by_one(following, results, replace(EFFORT, until_s=0.0)) == 0
+    assert make_one_by_one(following, results, EFFORT) == 1
 
 
 def test_a_line_that_was_cut_short_is_dropped_and_a_broken_one_is_named(tmp_path: Path) -> None:
@@ -113,35 +161,6 @@ def test_only_patterns_and_seeds_bound_what_is_made() -> None:
     assert wanted(runs, None, 2) == [*seeds[:2], *RUNS]
     assert wanted(runs, ["a/*"], 9) == seeds
     assert wanted(runs, [f"*/{CELLS[1].name}/ours"], 9) == [RUNS[4]]
-
-
-def test_the_fit_passes_only_within_its_margins() -> None:
-    target = Published(attainment=0.15, mean_s=320, p95_s=550)
-    assert target.reproduced_by(figures(attainment=0.2, mean_s=384, p95_s=440))
-    assert not target.reproduced_by(figures(attainment=0.2, mean_s=385, p95_s=550))
-    assert not target.reproduced_by(figures(attainment=0.21, mean_s=320, p95_s=550))
-
-
-def test_only_worlds_in_which_b1_fits_are_tried_and_the_nearest_departs_the_least() -> None:
-    static = figures(attainment=0.14, mean_s=300, p95_s=560)
-    one, two, three = ((10.5, 1.2), (15.5, 1.2), (2.0, 1.2))
-    records = Records(
-        {
-            (cell_of(*one).name, "B1/4"): {1: static},
-            (cell_of(*one).name, "fit/sound"): {1: figures(attainment=0.6, mean_s=80, p95_s=230)},
-            (cell_of(*two).name, "B1/4"): {1: static},
-            (cell_of(*two).name, "fit/sound"): {1: figures(attainment=0.85, mean_s=80, p95_s=230)},
-            (cell_of(*three).name, "B1/4"): {1: figures()},
-        }
-    )
-    assert survivors(records) == (one, two)
-    assert {run.cell for run in dispatch_runs((one,))} == {cell_of(*one)}
-    tried = settings(records)
-    assert [setting.passes for setting in tried] == [False, True]
-    assert passing_worlds(records) == (two,)
-    best = nearest(tried)
-    assert best is not None
-    assert best.passes
 
 
 def test_the_factorial_crosses_placements_and_dispatches() -> None:

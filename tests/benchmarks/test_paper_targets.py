@@ -48,9 +48,9 @@ def test_where_nothing_is_to_win_attainment_must_not_fall_by_a_hundredth(
     found = verdict(
         "attainment",
         {
-            "ours": figures(attainment=ours),
-            "theirs": figures(attainment=0.999),
-            "bound": figures(attainment=1.0),
+            "ours": [figures(attainment=ours)] * 20,
+            "theirs": [figures(attainment=0.999)] * 20,
+            "bound": [figures(attainment=1.0)] * 20,
         },
     )
     assert found is not None
