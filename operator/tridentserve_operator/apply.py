@@ -7,12 +7,12 @@ minutes all the same: Services and their like are not watched.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from tridentserve.domain.ids import Revision
 from tridentserve.domain.names import ANNOTATION_DELETION_COST, LABEL_DRAINING
 from tridentserve.errors import InvalidFieldError, NotFoundError
-from tridentserve.manifest.base import API_VERSION, KIND
+from tridentserve.manifest.base import API_VERSION, KIND, Object
 from tridentserve.manifest.status import Status
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
 from tridentserve.planner.pools import (
@@ -23,7 +23,7 @@ from tridentserve.planner.pools import (
     Step,
     UnmarkDraining,
 )
-from tridentserve_operator.kube import Api, Object
+from tridentserve_operator.kube import Api
 from tridentserve_operator.observe import Observation, pool_key, spared, victims
 from tridentserve_operator.render import router, worker
 from tridentserve_operator.render.labels import rendered_hash
@@ -238,7 +238,7 @@ class Applier:
         await self._write(sized, rendered_hash(body), written, now)
 
     async def _write(self, body: Object, hash_: str, written: Written, now: float) -> None:
-        answer: dict[str, Any] = await self._api.apply(body)
+        answer = await self._api.apply(body)
         generation = int(answer.get("metadata", {}).get("generation") or 0)
         written.objects[_key(body)] = Wrote(hash=hash_, generation=generation, at_s=now)
 

@@ -3,14 +3,11 @@
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from tridentserve.domain.plans import PlacementPlan
-from tridentserve.manifest.base import API_VERSION, KIND
+from tridentserve.manifest.base import API_VERSION, KIND, Object
 from tridentserve.manifest.status import Condition, ConditionStatus, ConditionType
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
-
-Object = dict[str, Any]
 
 _NOTE_LIMIT = 1024
 _TOLD = {

@@ -12,16 +12,13 @@ import kopf
 
 from tridentserve.domain.ids import PipelineName
 from tridentserve.domain.names import LABEL_MANAGED_BY, LABEL_PIPELINE, MANAGED_BY
-from tridentserve.manifest.base import GROUP, PLURAL, VERSION
+from tridentserve.manifest.base import GROUP, PLURAL, VERSION, Object
 from tridentserve_operator import credentials
 from tridentserve_operator.loop import Loop
 from tridentserve_operator.observe import Observation, observation
-from tridentserve_operator.views import deployment_view, pod_view
+from tridentserve_operator.views import DeploymentView, PodView, deployment_view, pod_view
 
-_OURS: dict[str, Any] = {
-    LABEL_MANAGED_BY: MANAGED_BY,
-    LABEL_PIPELINE: kopf.PRESENT,
-}
+_OURS: dict[str, Any] = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PIPELINE: kopf.PRESENT}
 _SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_PIPELINE}"
 _PIPELINES = (GROUP, VERSION, PLURAL)
 _DEPLOYMENTS = ("apps", "v1", "deployments")
@@ -31,7 +28,12 @@ _PODS = ("", "v1", "pods")
 class Indexes:
     """The indexes as the loop reads them."""
 
-    def __init__(self, pipelines: Any, deployments: Any, pods: Any) -> None:
+    def __init__(
+        self,
+        pipelines: kopf.Index[PipelineName, Object],
+        deployments: kopf.Index[PipelineName, DeploymentView],
+        pods: kopf.Index[PipelineName, PodView],
+    ) -> None:
         """Wrap kopf's views, which change under us."""
         self._pipelines, self._deployments, self._pods = pipelines, deployments, pods
 
@@ -39,7 +41,7 @@ class Indexes:
         """Every pipeline that is there."""
         return list(self._pipelines)
 
-    def body(self, name: PipelineName) -> dict[str, Any] | None:
+    def body(self, name: PipelineName) -> Object | None:
         """The resource, None where it is gone."""
         return next(iter(self._pipelines.get(name, ())), None)
 
@@ -54,7 +56,7 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
-    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+    async def log_in(**_: object) -> kopf.ConnectionInfo:
         return await credentials.login()
 
     # The ids of the indexes are what kopf calls them: by default the whole path of the function.
@@ -64,27 +66,27 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
         loop.attach(Indexes(kept["pipeline_bodies"], kept["deployment_views"], kept["pod_views"]))
 
     @kopf.index(*_PIPELINES, id="pipeline_bodies", registry=handlers)
-    async def pipeline_bodies(body: kopf.Body, **_: Any) -> dict[PipelineName, Any]:
+    async def pipeline_bodies(body: kopf.Body, **_: object) -> dict[PipelineName, Object]:
         return {_own_name(body): plain(body)}
 
     @kopf.index(*_DEPLOYMENTS, labels=_OURS, id="deployment_views", registry=handlers)
-    async def deployment_views(body: kopf.Body, **_: Any) -> dict[PipelineName, Any]:
+    async def deployment_views(body: kopf.Body, **_: object) -> dict[PipelineName, DeploymentView]:
         return {_pipeline_of(body): deployment_view(body)}
 
     @kopf.index(*_PODS, labels=_OURS, id="pod_views", registry=handlers)
-    async def pod_views(body: kopf.Body, **_: Any) -> dict[PipelineName, Any]:
+    async def pod_views(body: kopf.Body, **_: object) -> dict[PipelineName, PodView]:
         return {_pipeline_of(body): pod_view(body)}
 
     @kopf.on.event(*_PIPELINES, registry=handlers)
-    async def pipeline_changed(body: kopf.Body, **_: Any) -> None:
+    async def pipeline_changed(body: kopf.Body, **_: object) -> None:
         loop.mark(_own_name(body))
 
     @kopf.on.event(*_DEPLOYMENTS, labels=_OURS, registry=handlers)
-    async def deployment_changed(body: kopf.Body, **_: Any) -> None:
+    async def deployment_changed(body: kopf.Body, **_: object) -> None:
         loop.mark(_pipeline_of(body))
 
     @kopf.on.event(*_PODS, labels=_OURS, registry=handlers)
-    async def pod_changed(body: kopf.Body, **_: Any) -> None:
+    async def pod_changed(body: kopf.Body, **_: object) -> None:
         loop.mark(_pipeline_of(body))
 
     return handlers
@@ -105,7 +107,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.label_selectors["", "v1", "pods"] = _SELECTOR
 
 
-def plain(body: kopf.Body) -> dict[str, Any]:
+def plain(body: kopf.Body) -> Object:
     """The resource without what is long and of no use: managed fields."""
     metadata = {key: value for key, value in body.metadata.items() if key != "managedFields"}
     return {

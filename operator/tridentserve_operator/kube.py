@@ -15,13 +15,14 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import quote, urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient
 
 from tridentserve.errors import InvalidFieldError, NotFoundError, UnavailableError
+from tridentserve.manifest.base import Object
 from tridentserve_operator import credentials
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,6 @@ _COLLECTIONS = {
     "Event": "/apis/events.k8s.io/v1/namespaces/{}/events",
     "DiffusionPipeline": "/apis/tridentserve.io/v1alpha1/namespaces/{}/diffusionpipelines",
 }
-
-Object = dict[str, Any]
 
 
 class Api(Protocol):

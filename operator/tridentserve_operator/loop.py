@@ -9,10 +9,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from tridentserve.domain.ids import PipelineName
 from tridentserve.errors import TemporaryError
+from tridentserve.manifest.base import Object
 from tridentserve.telemetry.metrics import OperatorMetrics
 from tridentserve_operator.health import Health
 from tridentserve_operator.observe import Observation
@@ -32,7 +33,7 @@ class Sources(Protocol):
         """Every pipeline that is there."""
         ...
 
-    def body(self, name: PipelineName) -> dict[str, Any] | None:
+    def body(self, name: PipelineName) -> Object | None:
         """The resource as the API server has it, None where it is gone."""
         ...
 

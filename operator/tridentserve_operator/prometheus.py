@@ -24,7 +24,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
@@ -86,7 +86,7 @@ def query(window_s: int) -> str:
     )
 
 
-def parse(body: Any) -> dict[PipelineName, Series]:
+def parse(body: object) -> dict[PipelineName, Series]:
     """Read Prometheus' answer; series that make no sense are left out, as if not there.
 
     Raises:
@@ -98,27 +98,31 @@ def parse(body: Any) -> dict[PipelineName, Series]:
     data = body.get("data")
     if not isinstance(data, dict) or not isinstance(data.get("result"), list):
         raise UnavailableError("Prometheus answered without a result")
-    found: dict[PipelineName, dict[str, Any]] = {}
+    found: dict[PipelineName, Series] = {}
     for sample in data["result"]:
         _take(found, sample)
-    return {name: Series(**figures) for name, figures in found.items()}
+    return found
 
 
-def _take(found: dict[PipelineName, dict[str, Any]], sample: Any) -> None:
+def _take(found: dict[PipelineName, Series], sample: Any) -> None:
     try:
         labels, (_, text) = sample["metric"], sample["value"]
         figure, value = labels["figure"], float(text)
         pipeline = PipelineName(labels["pipeline"])
         if not math.isfinite(value) or value < 0:
             return
-        figures = found.setdefault(pipeline, {})
+        known = found.get(pipeline, Series())
         if figure == "arrivals":
-            figures["arrivals_per_s"] = value
+            known = replace(known, arrivals_per_s=value)
         elif figure == "age":
-            figures["age_s"] = value
-        elif figure in ("busy", "calls"):
+            known = replace(known, age_s=value)
+        else:
             key = (Stage(labels["stage"]), PoolName(labels["pool"]))
-            figures.setdefault(figure, {})[key] = value
+            if figure == "busy":
+                known = replace(known, busy={**known.busy, key: value})
+            elif figure == "calls":
+                known = replace(known, calls={**known.calls, key: value})
+        found[pipeline] = known
     except (KeyError, TypeError, ValueError):
         return
 
@@ -223,7 +227,7 @@ class Prometheus:
             return
         self.answer = Answer(pipelines=pipelines, at_s=self._clock())
 
-    async def _fetch(self, session: aiohttp.ClientSession) -> Any:
+    async def _fetch(self, session: aiohttp.ClientSession) -> object:
         form = {"query": self._query, "timeout": f"{_TIMEOUT_S:.0f}s"}
         try:
             async with session.post(f"{self._url}/api/v1/query", data=form) as response:
@@ -237,8 +241,9 @@ class Prometheus:
             reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             raise UnavailableError(f"Prometheus at {self._url}: {reason}") from error
         try:
-            return json.loads(content)
+            answer: object = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise UnavailableError(
                 f"Prometheus at {self._url} answered HTTP {response.status} without JSON"
             ) from error
+        return answer

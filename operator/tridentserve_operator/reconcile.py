@@ -9,12 +9,12 @@ to the next and keeps what the next look needs.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from tridentserve.domain.load import Load, StageTime
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.stages import Stage
 from tridentserve.errors import InvalidFieldError, NotFoundError, TemporaryError
+from tridentserve.manifest.base import Object
 from tridentserve.manifest.status import Status
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline, parse_served
 from tridentserve.planner.pools import MarkDraining, Patience, SetReplicas, UnmarkDraining
@@ -82,9 +82,7 @@ class Reconciler:
             sample_age_s=settings.load_max_age_s,
         )
 
-    async def look(
-        self, body: dict[str, Any], observed: Observation, kept: Kept, now: float
-    ) -> float:
+    async def look(self, body: Object, observed: Observation, kept: Kept, now: float) -> float:
         """Bring one pipeline a step further; returns the Unix time of the next look.
 
         Raises:
@@ -147,7 +145,7 @@ class Reconciler:
         times = (decision.next_look_s, next_problem_s(observed, now))
         return min(time for time in times if time is not None)
 
-    def _parsed(self, body: dict[str, Any], kept: Kept) -> DiffusionPipeline:
+    def _parsed(self, body: Object, kept: Kept) -> DiffusionPipeline:
         metadata, known = body["metadata"], kept.pipeline
         if (
             known is not None
@@ -180,7 +178,7 @@ class Reconciler:
         )
 
     async def _invalid(
-        self, body: dict[str, Any], error: InvalidFieldError, kept: Kept, now: float
+        self, body: Object, error: InvalidFieldError, kept: Kept, now: float
     ) -> None:
         # A minimal pipeline that can carry a status: the API server let something through that
         # this program cannot read, after a downgrade of the operator for one.
@@ -243,7 +241,7 @@ class Reconciler:
         log.info("plan changed", extra={"pipeline": name, "plan": plan.id, "because": first})
         await self._event(events.plan_changed(pipeline, plan, self._reporter, now))
 
-    async def _event(self, event: dict[str, Any]) -> None:
+    async def _event(self, event: Object) -> None:
         try:
             await self._applier.event(event)
         except (TemporaryError, NotFoundError, InvalidFieldError) as error:
@@ -266,11 +264,11 @@ def _generation(pipeline: DiffusionPipeline) -> int | None:
     return pipeline.metadata.generation
 
 
-def _type(body: dict[str, Any]) -> dict[str, str]:
+def _type(body: Object) -> dict[str, str]:
     return {"apiVersion": body["apiVersion"], "kind": body["kind"]}
 
 
-def _readable(body: dict[str, Any]) -> Status:
+def _readable(body: Object) -> Status:
     try:
         return Status.model_validate(body.get("status") or {})
     except ValueError:

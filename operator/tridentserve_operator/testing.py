@@ -10,7 +10,6 @@ import copy
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from tridentserve.domain.ids import PipelineName
 from tridentserve.domain.names import (
@@ -21,8 +20,7 @@ from tridentserve.domain.names import (
     LABEL_REVISION,
 )
 from tridentserve.errors import NotFoundError, UnavailableError
-from tridentserve.manifest.base import API_VERSION, KIND
-from tridentserve_operator.kube import Object
+from tridentserve.manifest.base import API_VERSION, KIND, Object
 from tridentserve_operator.observe import Observation, observation
 from tridentserve_operator.views import ROUTER, deployment_view, pod_view
 
@@ -30,7 +28,7 @@ Key = tuple[str, str, str]
 
 
 def pipeline_body(
-    name: str = "flux", namespace: str = "default", uid: str = "uid-1", **spec: Any
+    name: str = "flux", namespace: str = "default", uid: str = "uid-1", **spec: object
 ) -> Object:
     """A DiffusionPipeline as an API server hands it out; the model is a claim's."""
     return {

@@ -305,7 +305,8 @@ async def test_a_failed_question_keeps_the_last_answer_and_says_why(
     server.handler = handler
     before = Answer(pipelines={FLUX: Series(arrivals_per_s=9.0)}, at_s=7.0)
 
-    answer = await ask(server.url, before, total_s=0.3)
+    # Those that answer get all the time that a busy machine takes.
+    answer = await ask(server.url, before, total_s=0.3 if "in time" in words else 60.0)
 
     assert (answer.pipelines, answer.at_s) == (before.pipelines, 7.0)
     assert words in answer.problem

@@ -11,7 +11,6 @@ The file is part of the content digest, so two workers never hold different advi
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from tridentserve.errors import InvalidFieldError
 from tridentserve.families.folder import ModelFolder
@@ -47,7 +46,7 @@ def advised(folder: ModelFolder, usual: Defaults) -> Defaults:
     )
 
 
-def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], *, where: str) -> None:
+def _refuse_unknown(given: Mapping[str, object], known: tuple[str, ...], *, where: str) -> None:
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise InvalidFieldError(
@@ -55,7 +54,7 @@ def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], *, where: 
         )
 
 
-def _whole(asked: Mapping[str, Any], name: str, usual: int, multiple: int) -> int:
+def _whole(asked: Mapping[str, object], name: str, usual: int, multiple: int) -> int:
     value = asked.get(name, usual)
     if type(value) is not int or value < 1 or value % multiple:
         raise InvalidFieldError(
@@ -64,9 +63,10 @@ def _whole(asked: Mapping[str, Any], name: str, usual: int, multiple: int) -> in
     return value
 
 
-def _guidance(asked: Mapping[str, Any], usual: float) -> float:
+def _guidance(asked: Mapping[str, object], usual: float) -> float:
     value = asked.get("guidance", usual)
-    # Python reads NaN and Infinity where JSON has no such numbers.
-    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
-        raise InvalidFieldError(f"{ADVICE}: {_KEY}.guidance", f"{value!r} is no number from 0 up")
-    return float(value)
+    # To Python a bool is a number, and it reads NaN and Infinity where JSON has no such numbers.
+    number = None if isinstance(value, bool) or not isinstance(value, int | float) else value
+    if number is not None and math.isfinite(number) and number >= 0:
+        return float(number)
+    raise InvalidFieldError(f"{ADVICE}: {_KEY}.guidance", f"{value!r} is no number from 0 up")

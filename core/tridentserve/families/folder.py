@@ -42,7 +42,7 @@ class ModelFolder:
             f"{component}/config.json", "is missing; copy the model folder as a whole"
         )
 
-    def optional_object(self, name: str) -> Mapping[str, Any]:
+    def optional_object(self, name: str) -> Mapping[str, object]:
         """What a JSON file beside the index says; nothing where there is no such file.
 
         Raises:
@@ -116,7 +116,7 @@ def open_folder(path: Path) -> ModelFolder:
     )
 
 
-def _component(name: str, value: list[Any]) -> tuple[str, str] | None:
+def _component(name: str, value: list[object]) -> tuple[str, str] | None:
     match value:
         case [None, None]:
             return None

@@ -28,6 +28,9 @@ KIND = "DiffusionPipeline"
 PLURAL = "diffusionpipelines"
 API_VERSION = f"{GROUP}/{VERSION}"
 
+Object = dict[str, Any]
+"""A Kubernetes object as JSON, from or for an API server; what is read of it has to be checked."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
@@ -64,7 +67,7 @@ class ApiObject(BaseModel):
         return self
 
     @model_serializer(mode="wrap")
-    def _leave_out_what_is_not_set(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _leave_out_what_is_not_set(self, inner: SerializerFunctionWrapHandler) -> Object:
         # The API server keeps an absent list absent. Writing [] would make every object differ
         # from what was applied.
         unset = {
@@ -75,7 +78,7 @@ class ApiObject(BaseModel):
         }
         return {key: value for key, value in inner(self).items() if key not in unset}
 
-    def to_manifest(self) -> dict[str, Any]:
+    def to_manifest(self) -> Object:
         """As JSON for the API server: every default written out, nothing that is not set."""
         return self.model_dump(mode="json", by_alias=True)
 

@@ -1,15 +1,13 @@
 """The CustomResourceDefinition, generated: `crds/` and the chart hold what this writes."""
 
-from typing import Any
-
-from tridentserve.manifest.base import GROUP, KIND, PLURAL, VERSION
+from tridentserve.manifest.base import GROUP, KIND, PLURAL, VERSION, Object
 from tridentserve.manifest.schema import Schema, structural
 from tridentserve.manifest.spec import Spec
 from tridentserve.manifest.status import Status
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
 
 
-def custom_resource_definition() -> dict[str, Any]:
+def custom_resource_definition() -> Object:
     """The whole object, ready for the API server."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -64,7 +62,7 @@ def _described(name: str, schema: Schema) -> Schema:
     return {**schema, "description": DiffusionPipeline.model_fields[name].description}
 
 
-def _columns() -> list[dict[str, Any]]:
+def _columns() -> list[Object]:
     ready = '.status.conditions[?(@.type=="Ready")]'
     return [
         _column("Ready", f"{ready}.status", "Whether every worker that should be ready is."),
@@ -83,6 +81,6 @@ def _summary(stage: str) -> str:
     return f'.status.stages[?(@.name=="{stage}")].summary'
 
 
-def _column(name: str, path: str, description: str, priority: int = 0) -> dict[str, Any]:
+def _column(name: str, path: str, description: str, priority: int = 0) -> Object:
     column = {"name": name, "type": "string", "jsonPath": path, "description": description}
     return {**column, "priority": priority} if priority else column

@@ -1,7 +1,7 @@
 """Amounts as Kubernetes writes them: 500m, 2, 8Gi. Kept as written, never computed with."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -12,7 +12,7 @@ _LARGEST = 2**53
 _PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$"
 
 
-def _checked(value: Any) -> int | str:
+def _checked(value: object) -> int | str:
     match value:
         case int() if not isinstance(value, bool) and 0 <= value <= _LARGEST:
             return value

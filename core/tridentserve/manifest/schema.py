@@ -28,7 +28,7 @@ def structural(model: type[ApiObject], *, defaults: bool = True) -> Schema:
 def reachable(model: type[ApiObject]) -> dict[str, type[ApiObject]]:
     """Every model that is reachable, by the name that pydantic refers to it with."""
     found = {model.__name__: model}
-    pending: list[Any] = [model]
+    pending: list[object] = [model]
     while pending:
         kind = pending.pop()
         arguments = getattr(kind, "__args__", ())
@@ -85,7 +85,7 @@ class _Generator:
         return result
 
 
-def _plain(default: Any) -> Any:
+def _plain(default: object) -> object:
     match default:
         case ApiObject():
             return default.to_manifest()

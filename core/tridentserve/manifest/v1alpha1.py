@@ -7,7 +7,7 @@ and a default of a field that they do not know yet must not stop them.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -69,7 +69,7 @@ class DiffusionPipeline(ApiObject):
         return PipelineName(f"{self.metadata.namespace}/{self.metadata.name}")
 
 
-def parse(body: Mapping[str, Any]) -> DiffusionPipeline:
+def parse(body: Mapping[str, object]) -> DiffusionPipeline:
     """Read a resource that a person wrote.
 
     Raises:
@@ -78,7 +78,7 @@ def parse(body: Mapping[str, Any]) -> DiffusionPipeline:
     return _parse(body, None)
 
 
-def parse_served(body: Mapping[str, Any]) -> DiffusionPipeline:
+def parse_served(body: Mapping[str, object]) -> DiffusionPipeline:
     """Read a resource that an API server handed out; fields unknown to this program are ignored.
 
     Raises:
@@ -87,7 +87,7 @@ def parse_served(body: Mapping[str, Any]) -> DiffusionPipeline:
     return _parse(body, "ignore")
 
 
-def _parse(body: Mapping[str, Any], unknown: Literal["ignore"] | None) -> DiffusionPipeline:
+def _parse(body: Mapping[str, object], unknown: Literal["ignore"] | None) -> DiffusionPipeline:
     # Through JSON, whose strict mode takes a string for an enum and an array for a tuple, but no
     # string for a number: just what the API server does.
     text = json.dumps(_without_nulls(body), default=str)
@@ -99,7 +99,7 @@ def _parse(body: Mapping[str, Any], unknown: Literal["ignore"] | None) -> Diffus
         raise _invalid_field(error) from None
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: object) -> object:
     # To the API server null means absent, and the default applies. Below a field that it does not
     # know it would refuse null too; that null says nothing either way.
     if isinstance(value, Mapping):

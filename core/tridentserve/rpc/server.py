@@ -9,8 +9,8 @@ import asyncio
 import inspect
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import Message
@@ -156,8 +156,8 @@ class _ErrorInterceptor(aio.ServerInterceptor):
         )
 
 
-def _unary(inner: Callable[..., Any], method: str) -> Callable[..., Any]:
-    async def call(request: Message, context: "_Context[Message, Message]") -> Any:
+def _unary(inner: Callable[..., Awaitable[object]], method: str) -> Callable[..., object]:
+    async def call(request: Message, context: "_Context[Message, Message]") -> object:
         try:
             return await inner(request, context)
         except Exception as error:  # noqa: BLE001  the process boundary, see above
@@ -166,7 +166,9 @@ def _unary(inner: Callable[..., Any], method: str) -> Callable[..., Any]:
     return call
 
 
-def _streaming(inner: Callable[..., Any], method: str) -> Callable[..., Any]:
+def _streaming(
+    inner: Callable[..., AsyncGenerator[Message]], method: str
+) -> Callable[..., AsyncIterator[Message]]:
     async def call(
         request: Message, context: "_Context[Message, Message]"
     ) -> AsyncIterator[Message]:
@@ -184,7 +186,7 @@ def _streaming(inner: Callable[..., Any], method: str) -> Callable[..., Any]:
     return call
 
 
-async def _end(context: "_Context[Message, Message]", error: Exception, method: str) -> None:
+async def _end(context: "_Context[Message, Message]", error: Exception, method: str) -> NoReturn:
     if isinstance(error, aio.AbortError):
         raise error  # gRPC's own, after context.abort
     if isinstance(error, TridentServeError):

@@ -26,7 +26,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tridentserve.domain.model import ModelInfo
 from tridentserve.domain.shapes import Shape
@@ -91,7 +90,7 @@ def read_model(folder: Path) -> SyntheticModel:
     )
 
 
-def _info(folder: Path, values: dict[str, Any]) -> ModelInfo:
+def _info(folder: Path, values: dict[str, object]) -> ModelInfo:
     def default(name: str, otherwise: float, least: float) -> float:
         return _number(values, ("default", name), otherwise, least)
 
@@ -108,7 +107,7 @@ def _info(folder: Path, values: dict[str, Any]) -> ModelInfo:
     )
 
 
-def _number(values: Any, path: tuple[str, ...], default: float, least: float) -> float:
+def _number(values: object, path: tuple[str, ...], default: float, least: float) -> float:
     for name in path:
         values = values.get(name) if isinstance(values, dict) else None
     value = default if values is None else values

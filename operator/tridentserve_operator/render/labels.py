@@ -6,7 +6,6 @@ tells whether what is there is what would be written.
 
 import hashlib
 import json
-from typing import Any
 
 from tridentserve.domain.names import (
     ANNOTATION_RENDERED_HASH,
@@ -19,10 +18,8 @@ from tridentserve.domain.names import (
     MANAGED_BY,
     PART_OF,
 )
-from tridentserve.manifest.base import API_VERSION, KIND
+from tridentserve.manifest.base import API_VERSION, KIND, Object
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
-
-Object = dict[str, Any]
 
 
 def common_labels(pipeline: DiffusionPipeline, component: str) -> dict[str, str]:
@@ -58,7 +55,7 @@ def metadata(pipeline: DiffusionPipeline, name: str, labels: dict[str, str]) -> 
     }
 
 
-def content_hash(content: Any) -> str:
+def content_hash(content: object) -> str:
     """Hash of JSON: equal content gives equal hashes, whatever the order of its keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

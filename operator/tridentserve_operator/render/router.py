@@ -4,8 +4,6 @@ The router's template holds nothing of limits, SLO or planner: it watches its ow
 so that editing those restarts nothing.
 """
 
-from typing import Any
-
 from tridentserve.domain.names import (
     LABEL_COMPONENT,
     LABEL_PIPELINE,
@@ -16,13 +14,12 @@ from tridentserve.domain.names import (
     bounded_name,
     router_name,
 )
+from tridentserve.manifest.base import Object
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
 from tridentserve_operator.render import template
 from tridentserve_operator.render.labels import common_labels, hashed, metadata
 from tridentserve_operator.settings import Settings
 from tridentserve_operator.views import ROUTER
-
-Object = dict[str, Any]
 
 _RBAC = "rbac.authorization.k8s.io"
 _COMMAND = "tridentserve-router"

@@ -6,7 +6,6 @@ somebody else's folder.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from tridentserve.domain.names import (
     ENV_DRAIN_SECONDS,
@@ -23,11 +22,10 @@ from tridentserve.domain.names import (
     PORT_METRICS,
     PORT_METRICS_NAME,
 )
+from tridentserve.manifest.base import Object
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
 from tridentserve.manifest.volumes import OPERATORS_FOLDER
 from tridentserve_operator.settings import Settings
-
-Object = dict[str, Any]
 
 TMP_VOLUME = "tridentserve-tmp"
 MOUNTS = OPERATORS_FOLDER

@@ -6,7 +6,6 @@ equal pods.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from tridentserve.domain.cluster import Sharing
 from tridentserve.domain.ids import PoolName, Revision
@@ -30,6 +29,7 @@ from tridentserve.domain.names import (
 )
 from tridentserve.domain.plans import PoolShape
 from tridentserve.domain.stages import STAGES, Stage, stages_label
+from tridentserve.manifest.base import Object
 from tridentserve.manifest.model import ClaimPath
 from tridentserve.manifest.stages import Stage as StageManifest
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
@@ -38,8 +38,6 @@ from tridentserve_operator.render import template
 from tridentserve_operator.render.labels import common_labels, content_hash, hashed, metadata
 from tridentserve_operator.settings import Settings
 from tridentserve_operator.views import GPU, PoolIdentity
-
-Object = dict[str, Any]
 
 _COMMANDS = {
     Stage.ENCODE: "tridentserve-encoder",
