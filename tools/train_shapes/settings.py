@@ -87,7 +87,7 @@ class VaeSettings:
 class FlowSettings:
     """Training of the text encoders and the transformer."""
 
-    steps: int = 6000
+    steps: int = 8000
     batches: tuple[Batch, ...] = (
         Batch(side=64, count=128, weight=0.54),
         Batch(side=96, count=56, weight=0.23),
