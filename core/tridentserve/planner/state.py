@@ -47,6 +47,7 @@ from tridentserve.domain.ids import (
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.stages import Stage
 from tridentserve.planner.roster import Roster
+from tridentserve.planner.segments import Segments
 
 NO_EPOCH = Epoch(0)
 """Before the first decision about a request."""
@@ -83,10 +84,7 @@ class State:
         self._journeys: dict[RequestId, Journey] = {}
         self._waiting: dict[Stage, dict[RequestId, None]] = {stage: {} for stage in Stage}
         self._roster = Roster()
-        self._running: dict[WorkerId, dict[SegmentId, Segment]] = {}
-        self._parked: dict[SegmentId, Segment] = {}
-        self._hosts: dict[SegmentId, WorkerId] = {}
-        self._pending: dict[SegmentId, Resize | Yield] = {}
+        self._segments = Segments(self._roster)
         self._reserved: Counter[WorkerId] = Counter()
         self.plan: PlacementPlan | None = None
 
@@ -123,29 +121,28 @@ class State:
         return self._roster.complete
 
     def running(self, worker: WorkerId) -> tuple[Segment, ...]:
-        """Segments that run on a worker, those that yielded left out."""
-        return tuple(self._running.get(worker, {}).values())
+        """Segments that run on a worker, those that yielded left out.
+
+        The same object until anything changes there.
+        """
+        return self._segments.on(worker)
 
     def is_idle(self, worker: WorkerId) -> bool:
         """Whether nothing runs on a worker: all of its slots are free."""
-        return worker not in self._running
+        return not self._segments.on(worker)
 
     @property
     def parked(self) -> Mapping[SegmentId, Segment]:
         """Segments that yielded: they keep their state on their worker, and hold no device."""
-        return MappingProxyType(self._parked)
+        return self._segments.parked
 
     def pending(self, segment: SegmentId) -> Resize | Yield | None:
         """What is to happen to a running segment at its next boundary."""
-        return self._pending.get(segment)
+        return self._segments.pending(segment)
 
     def free_slots(self, worker: WorkerId) -> int:
         """How many more requests a worker takes; 0 for one that drains or is gone."""
-        known = self._roster.workers.get(worker)
-        if known is None or known.draining:
-            return 0
-        segments = self._running.get(worker, {})
-        return max(0, known.seats - sum(len(segment.requests) for segment in segments.values()))
+        return self._segments.free_slots(worker)
 
     def lessees(self, device: DeviceId) -> frozenset[WorkerId]:
         """Workers whose segments run on a device now."""
@@ -164,8 +161,8 @@ class State:
         match change:
             case Arrived(demand=demand):
                 self._arrive(demand)
-            case StepFinished(segment=segment_id, step=step):
-                self._step(segment_id, step)
+            case StepFinished(segment=name, step=step):
+                self._segments.step(name, step)
             case StageFinished(request=request, stage=stage):
                 self._finish(request, stage)
             case StageFailed():
@@ -183,12 +180,11 @@ class State:
             case Start(segment=segment):
                 self._start(segment)
             case Resize():
-                self._resize(change)
-            case Yield(segment=segment_id):
-                self._running_segment(segment_id)
-                self._pending[segment_id] = change
+                self._segments.resize(change)
+            case Yield():
+                self._segments.ask_to_yield(change)
             case Resume(segment=segment):
-                self._resume(segment)
+                self._segments.resume(segment)
             case Reserve(request=request, stage=stage, worker=preferred):
                 journey = self._journey(request)
                 self._put(replace(journey, preferred=preferred, preferred_stage=stage))
@@ -240,7 +236,7 @@ class State:
         if following is None:
             self._leave(request)
             return
-        producer = self._hosts.get(journey.running)
+        producer = self._segments.host(journey.running)
         self._stop(journey)
         self._wait(
             replace(journey, stage=following, running=None, producer=producer, excluded=frozenset())
@@ -267,117 +263,33 @@ class State:
         self._unreserve(journey)
         del self._journeys[request]
 
-    # --- segments ---------------------------------------------------------------------------------
-
-    def _check_room(self, segment: Segment) -> None:
-        if self.free_slots(segment.worker) < len(segment.requests):
-            raise ValueError(f"worker {segment.worker} has no free slot for {segment.id}")
-        self._check_leases(segment)
-
-    def _check_leases(self, segment: Segment) -> None:
-        worker = self._roster.workers.get(segment.worker)
-        if worker is None or worker.isolated:
-            return
-        for device in segment.devices:
-            if self._roster.is_leased(device, besides=segment.worker):
-                raise ValueError(f"device {device} is leased, {segment.id} cannot use it")
+    # --- starts and ends --------------------------------------------------------------------------
 
     def _start(self, segment: Segment) -> None:
-        self._check_room(segment)
+        self._segments.check_room(segment)
+        waiting = self._waiting[segment.stage]
         for cursor in segment.requests:
-            if cursor.request not in self._waiting[segment.stage]:
+            if cursor.request not in waiting:
                 raise ValueError(f"request {cursor.request} does not wait for {segment.stage}")
         worker = self._roster.workers[segment.worker]
         for cursor in segment.requests:
             journey = self._journeys[cursor.request]
-            del self._waiting[segment.stage][cursor.request]
-            if journey.preferred_stage is segment.stage:
-                journey = replace(journey, preferred=None, preferred_stage=None)
+            del waiting[cursor.request]
+            reserved = journey.preferred_stage is not segment.stage
             self._put(
                 replace(
                     journey,
+                    preferred=journey.preferred if reserved else None,
+                    preferred_stage=journey.preferred_stage if reserved else None,
                     running=segment.id,
                     revision=worker.revision,
                     digest=worker.digest,
                     epoch=segment.epoch,
                 )
             )
-        self._hold(segment)
-
-    def _resume(self, segment: Segment) -> None:
-        if segment.id not in self._parked:
-            raise ValueError(f"segment {segment.id} did not yield")
-        self._check_room(segment)
-        del self._parked[segment.id]
-        self._hold(segment)
-
-    def _hold(self, segment: Segment) -> None:
-        self._hosts[segment.id] = segment.worker
-        self._running.setdefault(segment.worker, {})[segment.id] = segment
-        self._roster.lease(segment.devices, segment.worker)
-
-    def _drop(self, segment: Segment) -> None:
-        """Take a running segment off its worker and its devices."""
-        segments = self._running[segment.worker]
-        del segments[segment.id]
-        if not segments:
-            del self._running[segment.worker]
-        self._roster.release(segment.devices, segment.worker)
-
-    def _running_segment(self, segment: SegmentId) -> Segment:
-        held = self._running.get(self._hosts.get(segment, WorkerId("")), {}).get(segment)
-        if held is None:
-            raise ValueError(f"segment {segment} does not run")
-        return held
-
-    def _resize(self, change: Resize) -> None:
-        """Lease what it grows into at once; what it leaves is free from its next boundary on."""
-        segment = self._running_segment(change.segment)
-        more = tuple(device for device in change.devices if device not in segment.devices)
-        self._check_leases(replace(segment, devices=more))
-        self._drop(segment)
-        self._hold(replace(segment, devices=segment.devices + more))
-        self._pending[change.segment] = change
-
-    def _step(self, segment_id: SegmentId, step: int) -> None:
-        """Move the cursors; a decision that waited for this boundary takes effect."""
-        if segment_id not in self._hosts or segment_id in self._parked:
-            return  # the last words of a segment that is gone say nothing about the state
-        segment = self._running_segment(segment_id)
-        moved = replace(
-            segment, requests=tuple(replace(cursor, step=step) for cursor in segment.requests)
-        )
-        match self._pending.pop(segment_id, None):
-            case None:
-                self._running[segment.worker][segment_id] = moved
-            case Resize() as change:
-                self._drop(segment)
-                self._hold(
-                    replace(
-                        moved,
-                        devices=change.devices,
-                        strategy=change.strategy,
-                        epoch=change.epoch,
-                    )
-                )
-            case Yield() as change:
-                self._drop(segment)
-                self._parked[segment_id] = replace(moved, devices=(), epoch=change.epoch)
+        self._segments.hold(segment)
 
     def _stop(self, journey: Journey) -> None:
-        """Take a request out of its segment; the segment ends with its last request."""
-        if journey.running is None:
-            return
-        segment_id, request = journey.running, journey.demand.id
-        parked = self._parked.pop(segment_id, None)
-        segment = parked or self._running_segment(segment_id)
-        if parked is None:
-            self._drop(segment)
-        left = tuple(cursor for cursor in segment.requests if cursor.request != request)
-        if not left:
-            del self._hosts[segment_id]
-            self._pending.pop(segment_id, None)
-        elif parked is None:
-            self._hold(replace(segment, requests=left))
-        else:
-            self._parked[segment_id] = replace(segment, requests=left)
+        """Take a request out of its segment."""
+        if journey.running is not None:
+            self._segments.leave(journey.running, journey.demand.id)

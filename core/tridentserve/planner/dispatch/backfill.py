@@ -16,8 +16,7 @@ from enum import Enum
 from math import inf
 
 from tridentserve.domain.cluster import Worker
-from tridentserve.domain.dispatch import Segment
-from tridentserve.domain.ids import RequestId, WorkerId
+from tridentserve.domain.ids import DeviceId, RequestId, WorkerId
 from tridentserve.planner.dispatch.guests import least_missed
 from tridentserve.planner.dispatch.offers import Offer
 from tridentserve.planner.dispatch.options import Option
@@ -204,7 +203,7 @@ class Easy(Turn):
 
     def _vacant_s(self, worker: Worker) -> list[float]:
         """When each device of a worker should be vacant, the soonest first."""
-        moments = [self._device_s(worker, index) for index in range(len(worker.devices))]
+        moments = [self._device_s(worker, device) for device in worker.devices]
         started = self._ends.get(worker.id, [])
         moments.sort()
         for end_s, degree in started:
@@ -214,22 +213,15 @@ class Easy(Turn):
             moments = [max(moments, default=self._now)] * len(moments)
         return moments
 
-    def _device_s(self, worker: Worker, index: int) -> float:
-        device = worker.devices[index]
+    def _device_s(self, worker: Worker, device: DeviceId) -> float:
         lessees = self._state.lessees(device)
         if worker.isolated:
             lessees &= {worker.id}
         ends = (
-            self._end_s(segment)
-            for lessee in lessees
-            for segment in self._state.running(lessee)
-            if device in segment.devices
+            max(self._now, self._running.ends(self._state, one, self._now).get(device, self._now))
+            for one in lessees
         )
         return max(ends, default=self._now)
-
-    def _end_s(self, segment: Segment) -> float:
-        remaining_s = self._running.remaining_s(self._state, segment, self._now)
-        return inf if remaining_s is None else self._now + remaining_s
 
 
 def _awaited(roster: Roster, journey: Journey, choices: tuple[Offer, ...]) -> set[Kind]:

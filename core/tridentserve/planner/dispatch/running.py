@@ -3,10 +3,14 @@
 Actions carry no time, so a planner that predicts ends notes when it decided what. It sees every
 event and every action of its own; a segment that another planner started counts from when it was
 first asked about, which errs on the late side.
+
+Reservations ask for the same workers in decision after decision, while little changes on each, so
+predicted ends are kept by worker until something does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from tridentserve.domain.dispatch import (
     Action,
@@ -19,10 +23,12 @@ from tridentserve.domain.dispatch import (
     StageFinished,
     Start,
     StepFinished,
+    WorkerDown,
 )
-from tridentserve.domain.ids import RequestId, SegmentId
+from tridentserve.domain.ids import DeviceId, RequestId, SegmentId, WorkerId
 from tridentserve.domain.stages import Stage
 from tridentserve.planner.dispatch.options import Options, at_degree
+from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import State
 
 
@@ -36,6 +42,16 @@ class _Clock:
     """Steps that were done at that moment."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ends:
+    """Predicted ends on one worker, with what they were made of."""
+
+    running: tuple[Segment, ...]
+    kind: Kind | None
+    version: int
+    by_device: Mapping[DeviceId, float]
+
+
 class Running:
     """When the segments that run should end."""
 
@@ -44,6 +60,7 @@ class Running:
         self._options = options
         self._clocks: dict[RequestId, _Clock] = {}
         self._requests: dict[SegmentId, tuple[RequestId, ...]] = {}
+        self._ends: dict[WorkerId, _Ends] = {}
 
     def see(self, event: Event, now: float) -> None:
         """Take an event over; call it first in every decision."""
@@ -55,6 +72,8 @@ class Running:
             case StepFinished(segment=segment, step=step):
                 for request in self._requests.get(segment, ()):
                     self._clocks[request] = _Clock(segment=segment, since_s=now, step=step)
+            case WorkerDown(worker=worker):
+                self._ends.pop(worker, None)
             case _:
                 pass
 
@@ -75,9 +94,37 @@ class Running:
         0 where it should have ended already. A resize that waits for a boundary is not foreseen.
         """
         kind = state.roster.kind(segment.worker)
+        end_s = self._end_s(state, kind, segment, now)
+        return None if end_s == inf else max(0.0, end_s - now)
+
+    def ends(self, state: State, worker: WorkerId, now: float) -> Mapping[DeviceId, float]:
+        """When the devices that a worker's segments use should be vacant, by device.
+
+        Infinite where the cost is unknown; moments that have passed belong to what is overdue. A
+        resize that waits for a boundary is not foreseen.
+        """
+        running, kind = state.running(worker), state.roster.kind(worker)
+        version, known = self._options.version, self._ends.get(worker)
+        if (
+            known is not None
+            and known.running is running
+            and known.kind is kind
+            and known.version == version
+        ):
+            return known.by_device
+        found: dict[DeviceId, float] = {}
+        for segment in running:
+            end_s = self._end_s(state, kind, segment, now)
+            for device in segment.devices:
+                found[device] = max(end_s, found.get(device, end_s))
+        self._ends[worker] = _Ends(running=running, kind=kind, version=version, by_device=found)
+        return found
+
+    def _end_s(self, state: State, kind: Kind | None, segment: Segment, now: float) -> float:
+        """When a segment should end; infinite where that is unknown."""
         journey = state.journeys.get(segment.requests[0].request)
         if kind is None or journey is None:
-            return None
+            return inf
         clock = self._clocks.get(journey.demand.id)
         if clock is None or clock.segment != segment.id:
             clock = self._begin(segment, now)
@@ -86,7 +133,7 @@ class Running:
             steps = max(0, steps - clock.step)
         options = self._options.of(kind, segment.stage, journey.demand.shape, steps)
         option = at_degree(options, segment.strategy.degree)
-        return None if option is None else max(0.0, option.mean_s - (now - clock.since_s))
+        return inf if option is None else clock.since_s + option.mean_s
 
     def _begin(self, segment: Segment, now: float) -> _Clock:
         requests = tuple(cursor.request for cursor in segment.requests)
