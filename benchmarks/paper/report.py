@@ -30,7 +30,7 @@ from paper.targets import Names, evaluate
 from paper.validity import fit_runs
 from paper.validity_tables import fit_answer, fit_table, fit_words, prediction_table
 
-_SCALES = ("32 devices and half an hour", "128 devices and two hours")
+_SCALES = ("32 devices and twenty minutes", "128 devices and two hours")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
