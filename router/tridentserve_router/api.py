@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc import aio
 
@@ -24,7 +24,7 @@ from tridentserve_router.core import Core
 from tridentserve_router.links import Metadata
 
 if TYPE_CHECKING:
-    _Context = aio.ServicerContext[Any, Any]
+    _Context = aio.ServicerContext[Message | bytes, Message | bytes]
 
 SERVICE = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 

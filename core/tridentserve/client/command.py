@@ -20,7 +20,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import NoReturn, Self
 
 from tridentserve import errors
 from tridentserve.client.finding import find_endpoint
@@ -130,7 +130,7 @@ class _Progress:
     def __enter__(self) -> Self:
         from tqdm import tqdm
 
-        self._bar: tqdm[Any] = tqdm(desc="waiting", unit="step", file=sys.stderr, leave=False)
+        self._bar: tqdm[NoReturn] = tqdm(desc="waiting", unit="step", file=sys.stderr, leave=False)
         return self
 
     def __exit__(

@@ -7,9 +7,13 @@ of 2.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tridentserve.errors import InvalidFieldError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler
+    from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 LATENT_CHANNELS = 16
 _LETTERS = tuple(chr(code) for code in range(33, 127))
@@ -66,7 +70,7 @@ def sizes(name: str) -> Sizes:
     return _SIZES[name]
 
 
-def clip_tokenizer() -> Any:
+def clip_tokenizer() -> "CLIPTokenizer":
     """One token a letter."""
     from transformers import CLIPTokenizer
 
@@ -76,7 +80,7 @@ def clip_tokenizer() -> Any:
     return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
 
 
-def clip(sizes: Sizes, width: int, *, projected: bool) -> Any:
+def clip(sizes: Sizes, width: int, *, projected: bool) -> "CLIPTextModel":
     """A CLIP text encoder for that tokenizer."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
@@ -96,7 +100,7 @@ def clip(sizes: Sizes, width: int, *, projected: bool) -> Any:
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
 
 
-def t5(sizes: Sizes) -> tuple[Any, Any]:
+def t5(sizes: Sizes) -> "tuple[T5EncoderModel, T5TokenizerFast]":
     """A T5 encoder and its tokenizer."""
     from transformers import T5Config, T5EncoderModel, T5TokenizerFast
 
@@ -115,7 +119,7 @@ def t5(sizes: Sizes) -> tuple[Any, Any]:
     return T5EncoderModel(config), tokenizer
 
 
-def vae(sizes: Sizes) -> Any:
+def vae(sizes: Sizes) -> "AutoencoderKL":
     """A VAE of four levels, as SD3 and FLUX have it."""
     from diffusers import AutoencoderKL
 
@@ -136,7 +140,7 @@ def vae(sizes: Sizes) -> Any:
     )
 
 
-def flow_scheduler(*, shift: float, dynamic: bool) -> Any:
+def flow_scheduler(*, shift: float, dynamic: bool) -> "FlowMatchEulerDiscreteScheduler":
     """The scheduler of both families."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 

@@ -7,7 +7,7 @@ there is no negative prompt. Latents travel packed, two by two, and are unpacked
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
@@ -18,6 +18,7 @@ from tridentserve.families.folder import ModelFolder
 from tridentserve.families.protocol import Defaults, Draws
 
 if TYPE_CHECKING:
+    from diffusers import FluxPipeline
     from PIL.Image import Image
     from torch import Tensor
 
@@ -57,7 +58,7 @@ class Flux:
     def check(self, folder: ModelFolder, generation: Generation) -> None:
         """Positions are computed, so any size goes."""
 
-    def prepare(self, pipeline: Any, stage: Stage, folder: ModelFolder) -> None:
+    def prepare(self, pipeline: "FluxPipeline", stage: Stage, folder: ModelFolder) -> None:
         """Hand in the scale of the VAE."""
         if stage is Stage.DIFFUSE:
             pipeline.vae_scale_factor = folder.vae_scale()
@@ -66,14 +67,18 @@ class Flux:
         """Of the prompt, whatever the guidance."""
         return frozenset({"prompt_embeds", "pooled_prompt_embeds"})
 
-    def encode(self, pipeline: Any, generations: Sequence[Generation]) -> "dict[str, Tensor]":
+    def encode(
+        self, pipeline: "FluxPipeline", generations: Sequence[Generation]
+    ) -> "dict[str, Tensor]":
         """Embeddings of the prompts; positions of the words are zeros, made where they are used."""
         prompt, pooled, _ = pipeline.encode_prompt(
             prompt=[generation.prompt for generation in generations], device=pipeline.device
         )
         return {"prompt_embeds": prompt, "pooled_prompt_embeds": pooled}
 
-    def diffuse(self, pipeline: Any, embeddings: "dict[str, Tensor]", draws: Draws) -> "Tensor":
+    def diffuse(
+        self, pipeline: "FluxPipeline", embeddings: "dict[str, Tensor]", draws: Draws
+    ) -> "Tensor":
         """The pipeline's own loop, ended before the VAE."""
         latents: Tensor = pipeline(
             **embeddings,
@@ -88,7 +93,7 @@ class Flux:
         ).images
         return latents
 
-    def decode(self, pipeline: Any, latents: "Tensor", shape: Shape) -> "list[Image]":
+    def decode(self, pipeline: "FluxPipeline", latents: "Tensor", shape: Shape) -> "list[Image]":
         """The last lines of the pipeline's call."""
         latents = _unpack(latents, shape, pipeline.vae_scale_factor)
         config = pipeline.vae.config

@@ -6,13 +6,16 @@ Safetensors only, files of the folder only, no code that comes with a model.
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tridentserve.domain.stages import Stage
 from tridentserve.errors import InvalidFieldError
 from tridentserve.families import libraries
 from tridentserve.families.folder import INDEX, ModelFolder
 from tridentserve.families.protocol import Family
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -55,7 +58,9 @@ def configure_torch(options: LoadOptions) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def load_pipeline(family: Family, folder: ModelFolder, stage: Stage, options: LoadOptions) -> Any:
+def load_pipeline(
+    family: Family, folder: ModelFolder, stage: Stage, options: LoadOptions
+) -> "DiffusionPipeline":
     """The pipeline object of diffusers with this stage's components and None for all others.
 
     Raises:
@@ -95,4 +100,5 @@ def load_pipeline(family: Family, folder: ModelFolder, stage: Stage, options: Lo
             )
     pipeline.set_progress_bar_config(disable=True)
     family.prepare(pipeline, stage, folder)
-    return pipeline.to(options.device)
+    on_device: DiffusionPipeline = pipeline.to(options.device)
+    return on_device

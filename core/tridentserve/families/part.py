@@ -13,7 +13,7 @@ in which a batch differs from single runs.
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tridentserve.domain.model import ModelInfo
 from tridentserve.domain.stages import Stage
@@ -130,7 +130,9 @@ class Part:
             raise StageFailedError("a batch was given different shapes, steps or guidance")
         _require(inputs, self._family.embeddings(first.guidance))
 
-        def on_step(_: Any, step: int, __: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        def on_step(
+            _: object, step: int, __: object, tensors: "dict[str, torch.Tensor]"
+        ) -> "dict[str, torch.Tensor]":
             progress(step + 1, first.steps)
             return tensors
 

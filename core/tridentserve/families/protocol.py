@@ -12,7 +12,7 @@ Nothing here imports torch: families do, inside of functions, so that listing th
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
@@ -20,10 +20,11 @@ from tridentserve.domain.work import Generation
 from tridentserve.families.folder import ModelFolder
 
 if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
     from PIL.Image import Image
     from torch import Generator, Tensor
 
-OnStep = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]
+OnStep = Callable[[object, int, object, dict[str, "Tensor"]], dict[str, "Tensor"]]
 """diffusers' `callback_on_step_end(pipeline, step, timestep, tensors)`."""
 
 
@@ -91,7 +92,7 @@ class Family(Protocol):
         """
         ...
 
-    def prepare(self, pipeline: Any, stage: Stage, folder: ModelFolder) -> None:
+    def prepare(self, pipeline: "DiffusionPipeline", stage: Stage, folder: ModelFolder) -> None:
         """Hand in what the pipeline would have read from components that were left out."""
         ...
 
@@ -99,15 +100,21 @@ class Family(Protocol):
         """Names of what encode hands off for a request of that guidance."""
         ...
 
-    def encode(self, pipeline: Any, generations: Sequence[Generation]) -> "dict[str, Tensor]":
+    def encode(
+        self, pipeline: "DiffusionPipeline", generations: Sequence[Generation]
+    ) -> "dict[str, Tensor]":
         """Those embeddings, named as the pipeline's call names them, one row a generation."""
         ...
 
-    def diffuse(self, pipeline: Any, embeddings: "dict[str, Tensor]", draws: Draws) -> "Tensor":
+    def diffuse(
+        self, pipeline: "DiffusionPipeline", embeddings: "dict[str, Tensor]", draws: Draws
+    ) -> "Tensor":
         """Latents, one row a picture; `embeddings` have as many rows."""
         ...
 
-    def decode(self, pipeline: Any, latents: "Tensor", shape: Shape) -> "list[Image]":
+    def decode(
+        self, pipeline: "DiffusionPipeline", latents: "Tensor", shape: Shape
+    ) -> "list[Image]":
         """One picture a row."""
         ...
 

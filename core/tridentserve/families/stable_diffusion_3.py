@@ -7,7 +7,7 @@ the VAE it assumes a scale of 8: a stage that has neither is handed both from th
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
@@ -18,6 +18,7 @@ from tridentserve.families.folder import ModelFolder
 from tridentserve.families.protocol import Defaults, Draws
 
 if TYPE_CHECKING:
+    from diffusers import StableDiffusion3Pipeline
     from PIL.Image import Image
     from torch import Tensor
 
@@ -59,7 +60,9 @@ class StableDiffusion3:
             if (side := getattr(generation.shape, field)) > largest:
                 raise InvalidFieldError(field, f"{side} is more than this model's {largest}")
 
-    def prepare(self, pipeline: Any, stage: Stage, folder: ModelFolder) -> None:
+    def prepare(
+        self, pipeline: "StableDiffusion3Pipeline", stage: Stage, folder: ModelFolder
+    ) -> None:
         """Hand in the width of the zeros, or the scale of the VAE."""
         if stage is Stage.ENCODE and not folder.has("text_encoder_3"):
             width = folder.integer("transformer", "joint_attention_dim")
@@ -76,7 +79,9 @@ class StableDiffusion3:
             names |= {"negative_prompt_embeds", "negative_pooled_prompt_embeds"}
         return frozenset(names)
 
-    def encode(self, pipeline: Any, generations: Sequence[Generation]) -> "dict[str, Tensor]":
+    def encode(
+        self, pipeline: "StableDiffusion3Pipeline", generations: Sequence[Generation]
+    ) -> "dict[str, Tensor]":
         """Embeddings of the prompts, and of the negative ones where guidance needs them."""
         guided = generations[0].guidance > 1
         prompt, negative, pooled, negative_pooled = pipeline.encode_prompt(
@@ -93,7 +98,9 @@ class StableDiffusion3:
             embeddings["negative_pooled_prompt_embeds"] = negative_pooled
         return embeddings
 
-    def diffuse(self, pipeline: Any, embeddings: "dict[str, Tensor]", draws: Draws) -> "Tensor":
+    def diffuse(
+        self, pipeline: "StableDiffusion3Pipeline", embeddings: "dict[str, Tensor]", draws: Draws
+    ) -> "Tensor":
         """The pipeline's own loop, ended before the VAE."""
         latents: Tensor = pipeline(
             **embeddings,
@@ -108,7 +115,9 @@ class StableDiffusion3:
         ).images
         return latents
 
-    def decode(self, pipeline: Any, latents: "Tensor", shape: Shape) -> "list[Image]":
+    def decode(
+        self, pipeline: "StableDiffusion3Pipeline", latents: "Tensor", shape: Shape
+    ) -> "list[Image]":
         """The last lines of the pipeline's call."""
         config = pipeline.vae.config
         latents = latents / config.scaling_factor + config.shift_factor

@@ -12,7 +12,7 @@ What else a Run is refused with: `orders` (INVALID_ARGUMENT, DIGEST_MISMATCH), `
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tridentserve.domain.ids import Epoch, SegmentId
 from tridentserve.errors import InvalidFieldError, UnavailableError
@@ -25,9 +25,10 @@ from tridentserve.stage.handoff import Handoff
 from tridentserve.stage.identity import Identity
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from grpc import aio
 
-    _Context = aio.ServicerContext[Any, Any]
+    _Context = aio.ServicerContext[Message, Message]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable
 
 
 class Grace:
@@ -31,7 +30,7 @@ class Grace:
             self._at = at
             self._nearer.set()
 
-    async def outlasts(self, work: Coroutine[Any, Any, object], at_least_s: float = 0.0) -> bool:
+    async def outlasts(self, work: Awaitable[object], at_least_s: float = 0.0) -> bool:
         """Whether the work ended before the deadline; it is cancelled if it did not.
 
         `at_least_s` is given even when the deadline has passed already.

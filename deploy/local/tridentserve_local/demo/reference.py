@@ -11,13 +11,25 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 _NICE = 10
 """Nobody waits for this process until all else is done, and it must not slow that down."""
 
 
-def main(model: Path, out: Path, jobs: list[dict[str, Any]]) -> None:
+class _Job(TypedDict):
+    """Fields of `Job` that the monolith reads."""
+
+    prompt: str
+    height: int
+    width: int
+    steps: int
+    guidance: float
+    seed: int
+    file_name: str
+
+
+def main(model: Path, out: Path, jobs: list[_Job]) -> None:
     """The monolith: all three stages in this process, with one thread, as workers at 100 % have."""
     os.nice(_NICE)
     import torch
