@@ -28,7 +28,7 @@ from paper.shown import Shown
 from paper.tables import against, by_cell, misses, ranked, table, verdicts
 from paper.targets import Names, evaluate
 from paper.validity import fit_runs
-from paper.validity_tables import fit_answer, fit_table, fit_words, prediction_table
+from paper.validity_tables import fit_answer, fit_table, fit_words, prediction_table, worlds_table
 
 _SCALES = ("32 devices and twenty minutes", "128 devices and two hours")
 
@@ -56,6 +56,7 @@ def document(shown: Shown, facts: Facts) -> str:
         "## Method\n\n" + words.METHOD,
         "## Validity\n\n" + fit_words(shown.fitted),
         fit_table(shown.fitted),
+        worlds_table(shown.fitted),
         "### Stable Diffusion 3, predicted\n\n" + prediction_table(shown.of(shown.predicted)),
         "## The opponent\n\n" + _opponent(shown),
         "## Theirs and ours\n\n" + _compared(shown.compared, facts.pictures),

@@ -217,12 +217,3 @@ def passing_worlds(records: Records) -> tuple[tuple[float, float], ...]:
     """Decode seconds and slow-downs that pass at some degree."""
     found = [(one.decode_s, one.slow_down) for one in settings(records) if one.passes]
     return tuple(dict.fromkeys(found))
-
-
-def nearest(candidates: Sequence[Setting]) -> Setting | None:
-    """The setting whose worst relative departure is the least; None of none."""
-    return min(candidates, key=_departure, default=None)
-
-
-def _departure(setting: Setting) -> float:
-    return max(STATIC.departure(setting.static), THEIRS.departure(setting.theirs))
