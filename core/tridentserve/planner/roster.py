@@ -7,7 +7,6 @@ it came to be: equal rosters give equal answers.
 """
 
 from bisect import bisect_left, insort
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -22,6 +21,7 @@ from tridentserve.domain.ids import (
 )
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import SINGLE, Strategy
+from tridentserve.planner.leases import Leases
 from tridentserve.planner.scarcity import Scarcity
 
 
@@ -97,9 +97,7 @@ class Roster:
         self._kinds: dict[WorkerId, Kind] = {}
         self._by_likeness: dict[_Alike, Kind] = {}
         self._vacant: dict[WorkerId, int] = {}
-        self._holders: dict[DeviceId, tuple[WorkerId, ...]] = {}
-        self._shared = 0
-        self._leases: dict[DeviceId, Counter[WorkerId]] = {}
+        self._leases = Leases()
         self._domains: dict[MemoryDomain, list[WorkerId]] = {}
         self._capable: dict[Stage, tuple[Worker, ...] | None] = dict.fromkeys(STAGES)
         self._by_stage: dict[Stage, tuple[Kind, ...]] = dict.fromkeys(STAGES, ())
@@ -151,10 +149,7 @@ class Roster:
             self.put(replace(known, draining=True))
 
     def _list(self, worker: Worker) -> None:
-        for device in worker.devices:
-            others = self._holders.get(device, ())
-            self._holders[device] = (*others, worker.id)
-            self._shared += len(others) == 1
+        self._leases.held(worker)
         if worker.domain is not None:
             insort(self._domains.setdefault(worker.domain, []), worker.id)
         new = False
@@ -163,19 +158,13 @@ class Roster:
             likeness = _alike(worker)
             new = likeness not in self._by_likeness
             kind = self._by_likeness.setdefault(likeness, _new_kind(worker))
-            count = self._vacant[worker.id] = self._count(worker)
+            count = self._vacant[worker.id] = self._leases.count(worker)
             insort(kind.rooms[count], worker.id)
             self._kinds[worker.id] = kind
         self._changed(worker, kinds=new)
 
     def _unlist(self, worker: Worker) -> None:
-        for device in worker.devices:
-            left = tuple(one for one in self._holders[device] if one != worker.id)
-            self._shared -= len(left) == 1
-            if left:
-                self._holders[device] = left
-            else:
-                del self._holders[device]
+        self._leases.given_up(worker)
         if worker.domain is not None:
             _discard(self._domains[worker.domain], worker.id)
         kind = self._kinds.pop(worker.id, None)
@@ -209,48 +198,36 @@ class Roster:
 
     def lessees(self, device: DeviceId) -> frozenset[WorkerId]:
         """Workers whose segments run on a device now."""
-        return frozenset(self._leases.get(device, ()))
+        return self._leases.lessees(device)
 
     def is_leased(self, device: DeviceId, *, besides: WorkerId) -> bool:
         """Whether the segments of another worker run on a device now."""
-        lessees = self._leases.get(device)
-        return lessees is not None and any(lessee != besides for lessee in lessees)
+        return self._leases.is_leased(device, besides=besides)
 
     def holders(self, device: DeviceId) -> tuple[WorkerId, ...]:
         """Workers that hold a device, in the order in which they came."""
-        return self._holders.get(device, ())
+        return self._leases.holders(device)
 
     @property
     def is_shared(self) -> bool:
         """Whether any device is held by several workers."""
-        return self._shared > 0
+        return self._leases.is_shared
 
     def lease(self, devices: Sequence[DeviceId], worker: WorkerId) -> None:
         """A segment of the worker begins to run on these devices."""
-        for device in devices:
-            lessees = self._leases.setdefault(device, Counter())
-            lessees[worker] += 1
-            if lessees[worker] == 1:
-                self._recount(device)
+        self._recount([one for one in devices if self._leases.lease(one, worker)])
 
     def release(self, devices: Sequence[DeviceId], worker: WorkerId) -> None:
         """A segment of the worker leaves these devices."""
-        for device in devices:
-            lessees = self._leases[device]
-            lessees[worker] -= 1
-            if lessees[worker]:
-                continue
-            del lessees[worker]
-            if not lessees:
-                del self._leases[device]
-            self._recount(device)
+        self._recount([one for one in devices if self._leases.release(one, worker)])
 
-    def _recount(self, device: DeviceId) -> None:
-        for holder in self._holders.get(device, ()):
+    def _recount(self, devices: Sequence[DeviceId]) -> None:
+        """Who holds any of these devices has another number of vacant ones, perhaps."""
+        for holder in dict.fromkeys(one for device in devices for one in self.holders(device)):
             before = self._vacant.get(holder)
             if before is None:
                 continue
-            count = self._count(self._workers[holder])
+            count = self._leases.count(self._workers[holder])
             if count != before:
                 rooms = self._kinds[holder].rooms
                 _discard(rooms[before], holder)
@@ -300,18 +277,7 @@ class Roster:
         """The devices that `vacant` counts, in the worker's order."""
         if not self.vacant(worker.id):
             return ()
-        return tuple(device for device in worker.devices if self._is_vacant(device, worker))
-
-    def _count(self, worker: Worker) -> int:
-        if not worker.concurrent and any(
-            worker.id in self._leases.get(device, ()) for device in worker.devices
-        ):
-            return 0
-        return sum(self._is_vacant(device, worker) for device in worker.devices)
-
-    def _is_vacant(self, device: DeviceId, worker: Worker) -> bool:
-        lessees = self._leases.get(device)
-        return not lessees or (worker.isolated and worker.id not in lessees)
+        return tuple(device for device in worker.devices if self._leases.is_vacant(device, worker))
 
 
 def _discard(names: list[WorkerId], name: WorkerId) -> None:

@@ -21,7 +21,7 @@ from tridentserve.planner.dispatch.consumers import Consumers
 from tridentserve.planner.dispatch.fits import Fit, tightest
 from tridentserve.planner.dispatch.guests import Guests
 from tridentserve.planner.dispatch.places import Place
-from tridentserve.planner.dispatch.search import Search
+from tridentserve.planner.dispatch.search import Prefer, Search
 from tridentserve.planner.dispatch.vacancies import Vacancies
 from tridentserve.planner.dispatch.workers import eligible
 from tridentserve.planner.roster import Kind
@@ -30,6 +30,9 @@ from tridentserve.planner.state import Journey, State
 _Question = tuple[
     Stage, PipelineName | None, str | None, frozenset[WorkerId], tuple[Kind, ...] | None
 ]
+
+_PREFERRED = 4
+"""Workers with equally many vacant devices that are compared where some are preferred."""
 
 
 class Floor:
@@ -69,6 +72,7 @@ class Floor:
         *,
         fit: Fit = tightest,
         near: bool = True,
+        prefer: Prefer | None = None,
         barred: Set[WorkerId] = frozenset(),
         among: tuple[Kind, ...] | None = None,
     ) -> Place | None:
@@ -80,13 +84,15 @@ class Floor:
             fit: decides between workers that are alike but for their room.
             near: whether to stay with the input, where that costs no scarcer stage its worker;
                 without it only kind and fit count.
+            prefer: what is said against a worker, which counts before the fit; of those with as
+                much room, the first few are compared.
             barred: workers that are not to be used.
             among: the kinds to look at, those that offer the degree; None looks at all.
 
         A journey that only a device lease keeps waiting holds that device: whoever comes after it
         in this decision cannot take it, so a stream of small work does not starve large work.
         """
-        search = self._search(journey, degree, fit, barred, among)
+        search = self._search(journey, degree, fit, prefer, barred, among)
         best = self._best(search, near)
         if best is not None:
             return best
@@ -115,6 +121,7 @@ class Floor:
         journey: Journey,
         degree: int | None,
         fit: Fit,
+        prefer: Prefer | None,
         barred: Set[WorkerId],
         among: tuple[Kind, ...] | None,
     ) -> Search:
@@ -131,6 +138,7 @@ class Floor:
             kinds=kinds,
             excluded=excluded,
             skipped=excluded | barred,
+            prefer=prefer,
         )
 
     def _best(self, search: Search, near: bool) -> Place | None:
@@ -143,6 +151,8 @@ class Floor:
             places.append(close)
         firsts = [place for kind in search.kinds if (place := self._first(search, kind))]
         places += sorted(firsts, key=search.rank)
+        if not places:
+            return None  # most questions of a busy fleet end here
         allowed = (place for place in places if not self._guests.leaves(search, place))
         return min(allowed, key=lambda one: self._roster.loss(one.kind, stage), default=None)
 
@@ -178,11 +188,12 @@ class Floor:
         if not kind.slots:
             return None
         width = search.width(kind)
+        each = 1 if search.prefer is None else _PREFERRED
         found = [
-            (search.fit(vacant, width), name)
-            for vacant, name in self._vacancies.candidates(kind, width, search.skipped)
+            (search.against(name), search.fit(vacant, width), name)
+            for vacant, name in self._vacancies.candidates(kind, width, search.skipped, each)
         ]
-        return self._at(search, min(found)[1]) if found else None
+        return self._at(search, min(found)[2]) if found else None
 
     def _hold_leased(self, search: Search) -> None:
         """Keep the devices that only the lease of another worker denies for who waits for them."""
