@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import floor
 
 from tridentserve.domain.cluster import Worker
-from tridentserve.domain.dispatch import Resize, Segment, Yield
+from tridentserve.domain.dispatch import Demand, Resize, Segment, Yield
 from tridentserve.domain.ids import DeviceId, RequestId, SegmentId
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
@@ -44,6 +44,19 @@ class Job:
         return tuple(segment for segment, _ in self.members)
 
 
+def job_of(segments: Sequence[Segment], demand: Demand) -> Job:
+    """What segments compute together; `demand` is any of their requests', which are alike."""
+    stage = segments[0].stage
+    return Job(
+        stage=stage,
+        shape=demand.shape,
+        steps=demand.steps if stage is Stage.DIFFUSE else 0,
+        members=tuple(
+            (one.id, tuple(cursor.request for cursor in one.requests)) for one in segments
+        ),
+    )
+
+
 @dataclass(slots=True)
 class Call:
     """A job at work; replaced by another one where its arrangement changes."""
@@ -58,6 +71,8 @@ class Call:
     work_s: float
     """When it begins to work, all set up."""
     pending: dict[SegmentId, Resize | Yield] = field(default_factory=dict)
+    claims: dict[DeviceId, SegmentId] = field(default_factory=dict)
+    """Devices beyond its own that a segment has been promised, and has until it leaves."""
     marks: dict[SegmentId, int] = field(default_factory=dict)
     """Steps at which segments asked to be decided about again."""
     stop: int | None = None
@@ -86,6 +101,23 @@ class Call:
         while self.step_ends_s(step) <= now:
             step += 1
         return step if step < self.job.steps else None
+
+    def claim(self, change: Resize) -> None:
+        """Promise a segment what it grows into."""
+        for device in change.devices:
+            if device not in self.devices:
+                self.claims[device] = change.segment
+
+    def problem_of_claim(self, change: Resize) -> str | None:
+        """Why a segment cannot share these devices with the others of its call."""
+        if len(self.job.members) == 1:
+            return None
+        if set(change.devices) & set(self.devices):
+            return f"segment {change.segment} is in a batch, whose devices it cannot share"
+        for device in change.devices:
+            if self.claims.get(device, change.segment) != change.segment:
+                return f"device {device} is promised to another segment of the batch"
+        return None
 
     def next_stop(self, now: float) -> int | None:
         """The step at which to stop next for what was asked for; None runs to the end."""

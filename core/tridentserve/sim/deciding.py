@@ -121,7 +121,7 @@ class Deciding:
 
     def _carry_out(self, actions: Sequence[Action], now: float, ready_s: float) -> list[Worker]:
         """Do what can be done; workers that are other than they were because of it."""
-        starts = Starts(self._state, self._workshop)
+        starts = Starts(self._state, self._workshop, ready_s)
         for action in actions:
             problem = self._refusal(action, starts)
             if problem is None:
@@ -134,7 +134,7 @@ class Deciding:
                 continue
             self.tally.actions[type(action).__name__] += 1
             self._do(action, starts, now, ready_s)
-        return starts.begin(ready_s)
+        return starts.begin()
 
     def _refusal(self, action: Action, starts: Starts) -> str | None:
         """Why an action cannot be carried out, beside what the state knows."""

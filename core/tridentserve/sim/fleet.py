@@ -18,6 +18,7 @@ from tridentserve.domain.ids import (
     WorkerId,
 )
 from tridentserve.domain.plans import PlacementPlan, PoolPlan
+from tridentserve.domain.stages import Stage
 from tridentserve.planner.pools import (
     MarkDraining,
     PoolKey,
@@ -53,9 +54,11 @@ class _Node:
 class Fleet:
     """Every pod of one pipeline, on nodes that are alike."""
 
-    def __init__(self, cluster: ClusterPart, batch: int, memory_bytes: int) -> None:
-        """Nodes without pods."""
-        self._batch, self._memory_bytes = batch, memory_bytes
+    def __init__(
+        self, cluster: ClusterPart, slots: Callable[[Iterable[Stage]], int], memory_bytes: int
+    ) -> None:
+        """Nodes without pods; `slots` are those of a worker that hosts these stages."""
+        self._slots, self._memory_bytes = slots, memory_bytes
         self._nodes: dict[NodeId, _Node] = {}
         for index in range(cluster.nodes):
             node = node_id(index)
@@ -97,7 +100,7 @@ class Fleet:
 
     def worker(self, pod: Pod) -> Worker:
         """The worker that a pod is."""
-        return worker_of(pod, self._batch)
+        return worker_of(pod, self._slots(pod.key.stages))
 
     def cluster(self, workers: Iterable[Worker]) -> Cluster:
         """What the placement planner may look at."""

@@ -85,7 +85,7 @@ def spec_of(scenario: Scenario) -> PipelineSpec:
     )
     return PipelineSpec(
         name=PipelineName(PIPELINE),
-        stages=tuple(_stage_spec(stage, part, scenario.batch) for stage in STAGES),
+        stages=tuple(_stage_spec(stage, part, scenario) for stage in STAGES),
         limits=Limits(
             max_pixels=_MANY**2,
             max_frames=_MANY,
@@ -106,7 +106,7 @@ def spec_of(scenario: Scenario) -> PipelineSpec:
     )
 
 
-def _stage_spec(stage: Stage, part: PlacementPart, batch: int) -> StageSpec:
+def _stage_spec(stage: Stage, part: PlacementPart, scenario: Scenario) -> StageSpec:
     given = part.stage(stage)
     return StageSpec(
         stage=stage,
@@ -115,6 +115,6 @@ def _stage_spec(stage: Stage, part: PlacementPart, batch: int) -> StageSpec:
         sharing=Sharing.EXCLUSIVE,
         devices_per_worker=given.devices,
         fractions_percent=(100,),
-        batch_max_size=batch,
-        batch_max_wait_s=0.0,
+        batch_max_size=scenario.slots([stage]),
+        batch_max_wait_s=scenario.wait_s(stage),
     )

@@ -39,7 +39,7 @@ class Pod:
     """Its Deployment does without it; it goes when it is idle."""
 
 
-def worker_of(pod: Pod, batch: int) -> Worker:
+def worker_of(pod: Pod, slots: int) -> Worker:
     """The worker that a pod on a node is."""
     assert pod.node is not None
     stages = frozenset(pod.key.stages)
@@ -58,7 +58,7 @@ def worker_of(pod: Pod, batch: int) -> Worker:
         capable=stages,
         resident=stages,
         strategies=strategies(len(pod.devices)),
-        slots=batch,
+        slots=slots,
         concurrent=True,
         domain=MemoryDomain(pod.node),
         draining=pod.labelled,

@@ -59,18 +59,13 @@ class Preparing:
         """Whether the inputs of all requests are still there."""
         return all(self.readable(one, job.stage) is job.stage for one in job.requests)
 
-    def start_s(
-        self, worker: Worker, devices: Sequence[DeviceId], strategy: Strategy, job: Job
-    ) -> float:
-        """Seconds from the decision until a new call works on a worker, loading apart."""
+    def handoff_s(self, worker: Worker, job: Job) -> float:
+        """Seconds until a worker has the inputs that it did not make itself."""
         source = job.stage.previous
-        remote = 0
-        if source is not None:
-            remote = sum(
-                self._outputs.get(one, {}).get(source) != worker.id for one in job.requests
-            )
-        seconds = self._world.handoff_s(source, job.shape, remote)
-        return seconds + self.regroup_s(worker, devices, strategy, job)
+        if source is None:
+            return 0.0
+        remote = sum(self._outputs.get(one, {}).get(source) != worker.id for one in job.requests)
+        return self._world.handoff_s(source, job.shape, remote)
 
     def regroup_s(
         self, worker: Worker, devices: Sequence[DeviceId], strategy: Strategy, job: Job

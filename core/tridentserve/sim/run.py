@@ -31,6 +31,7 @@ from tridentserve.sim.placing import Bench, Placing
 from tridentserve.sim.pods import node_id
 from tridentserve.sim.preparing import Preparing
 from tridentserve.sim.results import Decisions, Machine, Result
+from tridentserve.sim.windows import Windows
 from tridentserve.sim.workshop import Workshop
 from tridentserve.sim.world import World, believed
 
@@ -72,7 +73,14 @@ class _Run:
         cost, state = CostModel(profile), State()
         world = World(experiment.profile, scenario.world, scenario.seed)
         preparing = Preparing(world, Groups(scenario.world))
-        self._workshop = Workshop(world, scenario.world, preparing, self._ledger, self._agenda)
+        self._workshop = Workshop(
+            world,
+            scenario.world,
+            Windows(scenario.wait_s),
+            preparing,
+            self._ledger,
+            self._agenda,
+        )
         deciding = Deciding(
             planner=experiment.dispatch(cost),
             state=state,
@@ -93,7 +101,7 @@ class _Run:
             preparing=preparing,
             ledger=self._ledger,
         )
-        fleet = Fleet(scenario.cluster, scenario.batch, experiment.profile.usable_bytes)
+        fleet = Fleet(scenario.cluster, scenario.slots, experiment.profile.usable_bytes)
         bench = Bench(
             fleet=fleet,
             dispatch=self._dispatch,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.dispatch import Demand, Segment
 from tridentserve.domain.ids import DeviceId, WorkerId
-from tridentserve.domain.stages import Stage
 from tridentserve.planner.state import State
-from tridentserve.sim.calls import Job, problem_of_segment
+from tridentserve.sim.calls import problem_of_segment
+from tridentserve.sim.windows import Gathering
 from tridentserve.sim.workshop import Workshop
 
 
@@ -22,19 +22,6 @@ class _Opening:
     size: int
     """Requests."""
 
-    @property
-    def job(self) -> Job:
-        """What they compute together."""
-        stage = self.segments[0].stage
-        return Job(
-            stage=stage,
-            shape=self.demand.shape,
-            steps=self.demand.steps if stage is Stage.DIFFUSE else 0,
-            members=tuple(
-                (one.id, tuple(cursor.request for cursor in one.requests)) for one in self.segments
-            ),
-        )
-
     def takes(self, segment: Segment, demand: Demand) -> bool:
         """Whether a segment on the same devices computes the same in the same way."""
         first = self.segments[0]
@@ -48,9 +35,9 @@ class _Opening:
 class Starts:
     """What one decision starts: checked one by one, begun all together."""
 
-    def __init__(self, state: State, workshop: Workshop) -> None:
-        """Nothing is started yet."""
-        self._state, self._workshop = state, workshop
+    def __init__(self, state: State, workshop: Workshop, ready_s: float) -> None:
+        """Nothing is started yet; the decision is made at `ready_s`."""
+        self._state, self._workshop, self._ready_s = state, workshop, ready_s
         self._openings: dict[tuple[WorkerId, tuple[DeviceId, ...]], _Opening] = {}
 
     def refuse(self, segment: Segment) -> str | None:
@@ -66,34 +53,46 @@ class Starts:
             return f"segment {segment.id} has a request that is not known, or gone"
         if not all(_are_alike(one, demands[0]) for one in demands[1:]):
             return f"segment {segment.id} has requests of several kinds"
-        opening = self._openings.get((worker.id, segment.devices))
-        joins = opening is not None and opening.takes(segment, demands[0])
-        count = len(demands) + (opening.size if opening is not None and joins else 0)
+        joined = self._joined(worker, segment, demands[0])
+        count = len(demands) + (0 if joined is None else joined.size)
         if count > worker.slots:
             return f"{count} requests in one call of {worker.id}, at most {worker.slots}"
-        return None if joins else self._workshop.floorplan.problem(segment.devices)
+        return None if joined is not None else self._workshop.floorplan.problem(segment.devices)
+
+    def _joined(
+        self, worker: Worker, segment: Segment, demand: Demand
+    ) -> _Opening | Gathering | None:
+        """What a segment is added to: another of this decision, or a call that waits for more."""
+        opening = self._openings.get((worker.id, segment.devices))
+        if opening is not None:
+            return opening if opening.takes(segment, demand) else None
+        return self._workshop.gathering(worker, segment, demand, self._ready_s)
 
     def admit(self, segment: Segment, now: float) -> None:
         """Take a segment's devices."""
-        opening = self._openings.get(place := (segment.worker, segment.devices))
-        if opening is not None:
-            opening.segments.append(segment)
-            opening.size += len(segment.requests)
-            return
-        self._openings[place] = _Opening(
-            number=self._workshop.reserve(segment.devices, now),
-            worker=self._state.workers[segment.worker],
-            demand=self._state.journeys[segment.requests[0].request].demand,
-            segments=[segment],
-            size=len(segment.requests),
-        )
+        worker = self._state.workers[segment.worker]
+        demand = self._state.journeys[segment.requests[0].request].demand
+        match self._joined(worker, segment, demand):
+            case _Opening() as opening:
+                opening.segments.append(segment)
+                opening.size += len(segment.requests)
+            case Gathering() as gathering:
+                self._workshop.join(gathering, segment, demand, self._ready_s)
+            case None:
+                self._openings[worker.id, segment.devices] = _Opening(
+                    number=self._workshop.reserve(segment.devices, now),
+                    worker=worker,
+                    demand=demand,
+                    segments=[segment],
+                    size=len(segment.requests),
+                )
 
-    def begin(self, ready_s: float) -> list[Worker]:
+    def begin(self) -> list[Worker]:
         """Begin all calls; workers that had to load a stage for it, as they are now."""
         changed = []
         for opening in self._openings.values():
             worker = self._workshop.begin(
-                opening.number, opening.worker, opening.segments, opening.job, ready_s
+                opening.number, opening.worker, opening.segments, opening.demand, self._ready_s
             )
             changed += [worker] if worker is not None else []
         return changed

@@ -9,16 +9,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tridentserve.domain.cluster import Worker
-from tridentserve.domain.dispatch import Resize, Segment, Yield
+from tridentserve.domain.dispatch import Demand, Resize, Segment, Yield
 from tridentserve.domain.ids import DeviceId, SegmentId, WorkerId
 from tridentserve.domain.strategy import Strategy
 from tridentserve.sim.agenda import Agenda, Rank
-from tridentserve.sim.calls import Call, Job, Parked, problem_of_group, problem_of_segment
+from tridentserve.sim.calls import (
+    Call,
+    Job,
+    Parked,
+    job_of,
+    problem_of_group,
+    problem_of_segment,
+)
 from tridentserve.sim.floorplan import Floorplan
 from tridentserve.sim.items import Due, Item
 from tridentserve.sim.ledger import Ledger
 from tridentserve.sim.preparing import Preparing
 from tridentserve.sim.scenario import WorldPart
+from tridentserve.sim.windows import Gathering, Windows
 from tridentserve.sim.world import Effort, World
 
 
@@ -29,12 +37,14 @@ class Workshop:
         self,
         world: World,
         settings: WorldPart,
+        windows: Windows,
         preparing: Preparing,
         ledger: Ledger,
         agenda: Agenda[Item],
     ) -> None:
         """Nothing runs."""
         self._world, self._settings, self._preparing = world, settings, preparing
+        self._windows = windows
         self._ledger, self._agenda = ledger, agenda
         self.floorplan = Floorplan()
         self._calls: dict[int, Call] = {}
@@ -62,16 +72,25 @@ class Workshop:
         return self._made
 
     def begin(
-        self, number: int, worker: Worker, segments: Sequence[Segment], job: Job, ready_s: float
+        self,
+        number: int,
+        worker: Worker,
+        segments: Sequence[Segment],
+        demand: Demand,
+        ready_s: float,
     ) -> Worker | None:
         """Begin a call on reserved devices, once its decision is made at `ready_s`.
 
         Returns:
             The worker as it is now, where it had to load the stage.
         """
-        first = segments[0]
+        first, job = segments[0], job_of(segments, demand)
         readable = self._preparing.all_readable(job)
-        work_s = ready_s + self._preparing.start_s(worker, first.devices, first.strategy, job)
+        handoff_s = self._preparing.handoff_s(worker, job)
+        regroup_s = self._preparing.regroup_s(worker, first.devices, first.strategy, job)
+        work_s = ready_s + (handoff_s + regroup_s)
+        at_s = ready_s + handoff_s
+        work_s += self._windows.open(number, worker, segments, demand, at_s) - at_s
         loads = job.stage not in worker.resident
         if loads:
             work_s += self._preparing.load_s(job.stage)
@@ -88,6 +107,29 @@ class Workshop:
         )
         self._enter(call, ready_s)
         return worker if loads else None
+
+    def gathering(
+        self, worker: Worker, segment: Segment, demand: Demand, ready_s: float
+    ) -> Gathering | None:
+        """The call that waits for company and that a segment would join; full ones too."""
+        found = self._windows.find(worker, segment, demand, ready_s)
+        call = None if found is None else self._calls.get(found.number)
+        # A call that is about to be rearranged goes as it is.
+        return found if call is not None and not call.pending else None
+
+    def join(self, gathering: Gathering, segment: Segment, demand: Demand, ready_s: float) -> None:
+        """Add a segment to a call that waits for company."""
+        call, goes_s = self._calls[gathering.number], gathering.goes_s
+        joining = job_of([segment], demand)
+        gathering.add(segment, ready_s + self._preparing.handoff_s(call.worker, joining))
+        call.job = replace(call.job, members=(*call.job.members, *joining.members))
+        readable = self._preparing.all_readable(call.job)
+        call.effort = self._effort(call.worker, call.strategy, call.job) if readable else None
+        call.work_s = max(gathering.goes_s, call.work_s + gathering.goes_s - goes_s)
+        if segment.boundary is not None:
+            call.marks[segment.id] = segment.boundary
+        self._call_of[segment.id] = call.number
+        self._appoint(call, ready_s)
 
     def _effort(self, worker: Worker, strategy: Strategy, job: Job) -> Effort | None:
         if not self._world.fits(worker, job.stage, job.shape, strategy):
@@ -119,9 +161,8 @@ class Workshop:
         if isinstance(change, Yield):
             return None
         call = self._calls[number]
-        if len(call.job.members) > 1 and set(change.devices) & set(call.devices):
-            return f"segment {change.segment} is in a batch, whose devices it cannot share"
         problem = problem_of_group(change.devices, change.strategy, call.worker)
+        problem = problem or call.problem_of_claim(change)
         return problem or self.floorplan.problem(change.devices, number)
 
     def ask(self, change: Resize | Yield, now: float) -> None:
@@ -129,6 +170,7 @@ class Workshop:
         call = self._calls[self._call_of[change.segment]]
         if isinstance(change, Resize):
             self.floorplan.take(change.devices, call.number, now)
+            call.claim(change)
         call.pending[change.segment] = change
         self._appoint(call, now)
 
@@ -173,7 +215,7 @@ class Workshop:
             rest = replace(
                 call, job=job, effort=self._effort(call.worker, call.strategy, job), work_s=now
             )
-            rest.pending = {}
+            rest.pending, rest.claims = {}, {}
             self._enter(rest, now)
 
     def _continue(

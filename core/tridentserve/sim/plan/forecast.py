@@ -117,7 +117,8 @@ def _scenario(question: Question) -> Scenario:
         profile=ProfilePart(file=question.profile.name or "profile"),
         workload=WorkloadPart(recording="recording"),
         placement=PlacementPart(plan="Colocated"),
-        batch=max(stage.batch_max_size for stage in question.spec.stages),
+        batch={one.stage: one.batch_max_size for one in question.spec.stages},
+        batch_wait_s={one.stage: one.batch_max_wait_s for one in question.spec.stages},
         dispatch=question.dispatch,
     )
 
@@ -126,7 +127,7 @@ def _plan(
     question: Question, spec: PipelineSpec, scenario: Scenario, span_s: float
 ) -> PlacementPlan:
     cost = CostModel(question.profile)
-    fleet = Fleet(scenario.cluster, scenario.batch, question.profile.usable_bytes)
+    fleet = Fleet(scenario.cluster, scenario.slots, question.profile.usable_bytes)
     inputs = PlacementInputs(
         spec=spec,
         load=load_of(question.asks, span_s, {}),

@@ -1,9 +1,11 @@
 """A scenario: everything that a run depends on, as people write it in YAML."""
 
+from collections.abc import Iterable
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from tridentserve.domain.stages import Stage
 from tridentserve.manifest.profile_files import BUILTIN_NAMES, REPAIRED
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.registry import dispatch_planner
@@ -18,6 +20,8 @@ from tridentserve.sim.scenario.fields import (
 from tridentserve.sim.scenario.placement import PlacementPart
 from tridentserve.sim.scenario.workload import DeadlinePart, WorkloadPart
 from tridentserve.sim.scenario.world import ClusterPart, DecisionPart, FailurePart, WorldPart
+
+Batch = Annotated[int, Field(ge=1, le=64)]
 
 
 def _dispatch(name: str) -> object:
@@ -54,8 +58,10 @@ class Scenario(Part):
     deadline: RuleName | tuple[DeadlinePart, ...] = "2.5x"
     dispatch: Annotated[str, known_to(_dispatch)] = "EarliestDeadline"
     placement: PlacementPart = PlacementPart(plan="Colocated")
-    batch: Annotated[int, Field(ge=1, le=64)] = 1
-    """Requests of one kind in one call at most."""
+    batch: Batch | dict[Stage, Batch] = 1
+    """Requests of one kind in one call at most, of all stages or by stage; 1 where left out."""
+    batch_wait_s: Seconds | dict[Stage, Seconds] = 0.0
+    """How long a call that is not full waits for more, as `batching.maxWaitMilliseconds`."""
     world: WorldPart = WorldPart()
     decision: DecisionPart | None = None
     """None takes that of the policy's family."""
@@ -71,6 +77,18 @@ class Scenario(Part):
     def ends_s(self) -> float:
         """When the run is over at the latest; the same for every policy."""
         return self.arrivals_s + self.drain_s
+
+    def slots(self, stages: Iterable[Stage]) -> int:
+        """Requests in one call of a worker with these stages: what all of them can take."""
+        if isinstance(self.batch, int):
+            return self.batch
+        return min(self.batch.get(stage, 1) for stage in stages)
+
+    def wait_s(self, stage: Stage) -> float:
+        """How long a call of a stage waits for more."""
+        if isinstance(self.batch_wait_s, dict):
+            return self.batch_wait_s.get(stage, 0.0)
+        return self.batch_wait_s
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
