@@ -7,6 +7,7 @@ workers that a decision touched, so that it costs as much as was decided.
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.ids import DeviceId, WorkerId
@@ -53,17 +54,20 @@ class Vacancies:
         return counts
 
     def candidates(
-        self, kind: Kind, width: int, skipped: frozenset[WorkerId]
+        self, kind: Kind, width: int, skipped: frozenset[WorkerId], each: int = 1
     ) -> Iterator[tuple[int, WorkerId]]:
         """Workers of a kind with room for so many devices, and how much they have.
 
-        Of those that were not touched, only the first by name of each room.
+        Of those that were not touched, only the first `each` by name of each room.
         """
         for vacant in range(width, kind.devices + 1):
-            for name in kind.rooms[vacant]:
-                if name not in self._left and name not in skipped:
-                    yield vacant, name
-                    break
+            usable = (
+                name
+                for name in kind.rooms[vacant]
+                if name not in self._left and name not in skipped
+            )
+            for name in islice(usable, each):
+                yield vacant, name
         for name, left in self._left.items():
             if len(left) >= width and name not in skipped and self._roster.kind(name) is kind:
                 yield len(left), name
