@@ -14,17 +14,22 @@ from tests.planner.floor import Driver, chain, demand, state_of, worker
 from tests.planner.pricing import UP_TO_8, call, step
 
 from tridentserve.domain.cluster import Worker
-from tridentserve.domain.dispatch import Resize, Segment, StepFinished, Woken
+from tridentserve.domain.dispatch import Resize, Segment, StepFinished, WakeAt, Woken
 from tridentserve.domain.ids import RequestId
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.dispatch.clearing import Clearing
 from tridentserve.planner.dispatch.deadline_aware import DeadlineAware
 from tridentserve.planner.dispatch.desk import Settings
+from tridentserve.planner.dispatch.floor import Floor
+from tridentserve.planner.dispatch.offers import Offers
+from tridentserve.planner.dispatch.options import Options
 from tridentserve.planner.dispatch.pricing import Pricing
 from tridentserve.planner.dispatch.redecision import Redecision
-from tridentserve.planner.dispatch.reservation import Reservation
+from tridentserve.planner.dispatch.reservation import Drains, Reservation
+from tridentserve.planner.dispatch.running import Running
 from tridentserve.planner.dispatch.urgency import HORIZON_S, PATIENCE
 from tridentserve.planner.dispatch.water_filling import WaterFilling
 from tridentserve.planner.registry import dispatch_planner
@@ -121,6 +126,56 @@ def test_without_pricing_the_degree_is_the_largest_efficient_one() -> None:
     assert waits(floor, "b")  # for 8: 6 are vacant
 
 
+def _held_back(patience: float) -> Driver:
+    """`b` saves 4 s by 8 devices over 4; it comes at 0, when `a` decodes on one of them."""
+    floor = driver(replace(ALONE, pricing=Pricing(beta=1, patience=patience)))
+    diffuse(floor, "a", 1000, SMALL)
+    floor.finish("a")
+    diffuse(floor, "b", 1000, LARGE)
+    return floor
+
+
+def test_who_finds_its_degree_taken_waits_as_long_as_it_saves_and_no_longer() -> None:
+    floor = _held_back(1.0)
+    floor.now = 3.9
+    floor.send(Woken())
+    waited = waits(floor, "b")
+    floor.now = 4.1
+    floor.send(Woken())
+
+    assert waited
+    assert segment(floor, "b").strategy.degree == 4
+
+
+def test_who_is_held_back_asks_for_the_moment_when_it_takes_less() -> None:
+    asked = [one.at_s for one in _held_back(1.0).actions if isinstance(one, WakeAt)]
+
+    assert asked == [pytest.approx(4.0)]
+
+
+def test_without_patience_it_takes_at_once_what_is_free() -> None:
+    assert segment(_held_back(0.0), "b").strategy.degree == 4
+
+
+def test_in_a_crowd_nobody_is_held_back() -> None:
+    floor = driver(replace(ALONE, pricing=Pricing(beta=1, crowded=0.2)))
+    diffuse(floor, "a", 1000, SMALL)
+    floor.finish("a")
+    diffuse(floor, "b", 1000, LARGE)
+
+    assert segment(floor, "b").strategy.degree == 4
+    assert not any(isinstance(one, WakeAt) for one in floor.actions)
+
+
+def test_a_smaller_degree_that_would_be_late_is_never_taken_instead() -> None:
+    floor = driver(replace(ALONE, pricing=Pricing(beta=1, patience=0.0)))
+    diffuse(floor, "a", 1000, SMALL)
+    floor.finish("a")
+    diffuse(floor, "b", 9, LARGE)  # 4.8 s on 8 devices, 8.8 on 4, and decode
+
+    assert waits(floor, "b")
+
+
 # --- 2: drained nodes -----------------------------------------------------------------------------
 
 
@@ -153,6 +208,21 @@ def test_without_reservation_small_work_goes_first() -> None:
     assert not waits(floor, "s")
 
 
+@pytest.mark.parametrize(("nodes", "most"), [(1, 1), (4, 1), (8, 2), (16, 4), (32, 4)])
+def test_no_more_than_a_share_of_the_nodes_drains_at_a_time(nodes: int, most: int) -> None:
+    state = state_of(*(node(f"n{index:02}") for index in range(nodes)))
+    options = Options(model())
+    clearing = Clearing(state, Floor(state), Running(options), 0.0)
+    drains = Drains(Reservation(), clearing, 0.0)
+    wide = Offers(options).among(state.roster.kinds(D), D, LARGE, 4)[-1]
+    for _ in range(nodes):
+        drains.keep(wide)
+    single = Offers(options).among(state.roster.kinds(D), D, LARGE, 4)[0]
+
+    assert wide.degree == 8
+    assert len(drains.barred(replace(single, option=None))) == most
+
+
 # --- 3: places ------------------------------------------------------------------------------------
 
 
@@ -176,6 +246,18 @@ def test_with_that_switched_off_decode_stays_where_its_input_is() -> None:
     floor.finish("large")
 
     assert floor.where("large") == host
+
+
+def test_a_call_goes_where_it_puts_off_the_least_when_all_is_vacant() -> None:
+    """`long` runs for 13 s on half of a node; what is short ends before it, and would not on n1."""
+    pricing = Pricing(beta=100, stretch=100)
+    floor = driver(replace(ALONE, pricing=pricing), node("n1"), node("n2"))
+    diffuse(floor, "short", 1000, SMALL)
+    diffuse(floor, "long", 14.2, LARGE)
+    floor.now = 1.0
+    diffuse(floor, "next", 1000, SMALL)
+
+    assert floor.where("next") == floor.where("long")
 
 
 # --- 4: idle devices ------------------------------------------------------------------------------
@@ -302,11 +384,11 @@ def test_a_stream_of_urgent_work_starves_nobody() -> None:
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 99999))
 def test_a_planner_built_anew_decides_as_one_that_saw_everything(seed: int) -> None:
-    """Without clocks (nobody waits for a node to drain), the state says it all."""
+    """Without clocks (no node drains, nobody asks when one is clear), the state says it all."""
     rng = Random(seed)
     workers = fleet(rng)
     cost = costs()
-    chosen = Settings(reservation=None)
+    chosen = Settings(reservation=None, nesting=False)
     floor = Driver(planner=DeadlineAware(cost, chosen), state=state_of(*workers))
     story = Story(rng, workers)
     for _ in range(40):

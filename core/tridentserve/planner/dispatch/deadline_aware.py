@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from tridentserve.domain.dispatch import Action, Event, Segment
 from tridentserve.domain.stages import STAGES
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.dispatch.clearing import Clearing
 from tridentserve.planner.dispatch.degrees import Scene
 from tridentserve.planner.dispatch.desk import Desk, Settings
 from tridentserve.planner.dispatch.floor import Floor
@@ -30,7 +31,6 @@ from tridentserve.planner.dispatch.options import Options
 from tridentserve.planner.dispatch.outlook import Outlooks
 from tridentserve.planner.dispatch.queues import Queues, class_of
 from tridentserve.planner.dispatch.redecision import Redecisions
-from tridentserve.planner.dispatch.reservation import Drains
 from tridentserve.planner.dispatch.resuming import resumed
 from tridentserve.planner.dispatch.running import Running
 from tridentserve.planner.dispatch.starting import started
@@ -68,18 +68,15 @@ class DeadlineAware:
         if not self._queues and not state.parked and self._settings.redecision is None:
             return []
         scene = Scene(state=state, floor=Floor(state), offers=self._offers)
-        desk = Desk(self._settings, scene, self._drains(scene, now), len(self._queues), now)
+        clearing = Clearing(state, scene.floor, self._running, now)
+        desk = Desk(self._settings, scene, clearing, len(self._queues), now)
         actions: list[Action] = [*resumed(state, scene.floor, "DeadlineAware")]
         actions += self._starts(scene, desk, now)
         actions += self._changes(scene, desk, now)
+        actions += desk.held()
         self._queues.expect(actions)
         self._running.note(actions, now)
         return actions
-
-    def _drains(self, scene: Scene, now: float) -> Drains | None:
-        if self._settings.reservation is None:
-            return None
-        return Drains(self._settings.reservation, scene.state, scene.floor, self._running, now)
 
     def _starts(self, scene: Scene, desk: Desk, now: float) -> Iterator[Action]:
         state, floor = scene.state, scene.floor

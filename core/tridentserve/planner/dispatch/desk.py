@@ -3,22 +3,29 @@
 It joins the mechanisms of `DeadlineAware` for a single request, and takes the place on the floor.
 What they are for stands in their own modules. Mechanism 3 is here in a line: where workers hold
 several devices, a call goes where it breaks the fewest groups that wider calls could use, also away
-from its input (latents of a few megabytes; paper section 5.7). Where every worker holds one device
-there is nothing to break, and a call stays with its input.
+from its input (latents of a few megabytes; paper section 5.7). Groups are broken in time as well:
+before that, it goes where it puts off the least the moment when the whole worker is vacant, so that
+long calls gather, and short ones end under their cover. Where every worker holds one device there
+is nothing to break, and a call stays with its input.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
+from tridentserve.domain.dispatch import WakeAt
 from tridentserve.domain.stages import Stage
+from tridentserve.planner.dispatch.clearing import Clearing
 from tridentserve.planner.dispatch.degrees import Scene, Widest
 from tridentserve.planner.dispatch.fits import fewest_blocks_broken, tightest
 from tridentserve.planner.dispatch.offers import Offer
+from tridentserve.planner.dispatch.options import Option
 from tridentserve.planner.dispatch.places import Place
-from tridentserve.planner.dispatch.pricing import Pricing, worth
+from tridentserve.planner.dispatch.pricing import Pricing, saves_s, worth
 from tridentserve.planner.dispatch.queues import ClassKey
 from tridentserve.planner.dispatch.redecision import Redecision
 from tridentserve.planner.dispatch.reservation import Drains, Reservation
+from tridentserve.planner.dispatch.search import Prefer
 from tridentserve.planner.dispatch.urgency import PATIENCE, Tier, Turn
 from tridentserve.planner.dispatch.water_filling import WaterFilling, raises
 from tridentserve.planner.state import Journey
@@ -31,6 +38,8 @@ class Settings:
     pricing: Pricing | None = field(default_factory=Pricing)
     reservation: Reservation | None = field(default_factory=Reservation)
     defragmentation: bool = True
+    nesting: bool = True
+    """Whether such a call goes, before that, where it puts off the least when all is vacant."""
     water_filling: WaterFilling | None = field(default_factory=WaterFilling)
     redecision: Redecision | None = None
     """Off by default: the router does not carry resizes out."""
@@ -44,18 +53,21 @@ class Desk:
     """Degrees and places, within one decision."""
 
     def __init__(
-        self, settings: Settings, scene: Scene, drains: Drains | None, waiting: int, now: float
+        self, settings: Settings, scene: Scene, clearing: Clearing, waiting: int, now: float
     ) -> None:
         """Nothing is taken yet.
 
         Args:
             settings: which mechanisms are on.
             scene: what is there.
-            drains: the nodes that are kept; None where none ever is.
+            clearing: when its devices clear.
             waiting: how many requests wait, of any stage.
             now: Unix time.
         """
-        self._settings, self._scene, self._drains, self._now = settings, scene, drains, now
+        self._settings, self._scene, self._clearing, self._now = settings, scene, clearing, now
+        self._drains: Drains | None = None
+        if settings.reservation is not None:
+            self._drains = Drains(settings.reservation, clearing, now)
         kinds = scene.state.roster.kinds(Stage.DIFFUSE)
         devices = sum(kind.size * kind.devices for kind in kinds)
         self.waiting = waiting
@@ -64,6 +76,8 @@ class Desk:
         """The least degree of the most urgent request that soon is late and has no place."""
         self._failed: set[tuple[ClassKey, int]] = set()
         """Degrees that a class found no place for: nothing becomes free within a decision."""
+        self._patient_s = self._held_s = inf
+        """When the request at hand would take a smaller degree; the first of those held back."""
         self._price = 0.0
         self._hurries = False
         if settings.pricing is not None:
@@ -78,6 +92,7 @@ class Desk:
             journey: waits.
             turn: its own.
         """
+        self._patient_s = inf
         offers, on_time = turn.outlook.offers, self._on_time(turn)
         for offer in self._choices(journey, turn, on_time):
             attempt = (turn.queue.key, offer.degree)
@@ -87,6 +102,7 @@ class Desk:
             self._failed.add(attempt)
         else:
             self._blocked(turn, on_time)
+            self._held_s = min(self._held_s, self._patient_s)
             return None
         # Nobody else waits, so idle devices are of no other use.
         is_last = self.waiting == 1
@@ -98,9 +114,15 @@ class Desk:
                 place, offer = wider, larger
         self._scene.floor.take(place, journey)
         self.waiting -= 1
+        self._clearing.took(place, offer.option)
         if self._drains is not None:
             self._drains.took(place, offer.option)
         return place, offer
+
+    def held(self) -> Iterator[WakeAt]:
+        """When the first that is held back will have waited long enough, if anybody is."""
+        if self._held_s < inf:
+            yield WakeAt(at_s=self._held_s, reason="DeadlineAware: takes fewer devices then")
 
     def _blocked(self, turn: Turn, on_time: Sequence[Offer]) -> None:
         if not on_time:
@@ -125,11 +147,31 @@ class Desk:
             return Widest().choices(journey, self._scene)
         pricing = self._settings.pricing
         if on_time and turn.tier is not Tier.AGED:
-            return [worth(self._prompt(journey, turn, on_time), pricing, self._price)]
+            best = worth(self._prompt(journey, turn, on_time), pricing, self._price)
+            return [best, *self._smaller(journey, best, on_time)]
         # Late anyway: whatever fits, so that it does not wait for a width that helps nobody.
         offers = turn.outlook.offers
         first = worth(offers, pricing, self._price)
         return [first, *(one for one in reversed(offers) if one.degree < first.degree)]
+
+    def _smaller(self, journey: Journey, best: Offer, on_time: Sequence[Offer]) -> list[Offer]:
+        """Degrees that it takes where its best one has no place, the largest first.
+
+        None while it has waited for less than the best one saves; all in a crowd, where devices
+        that it leaves idle are what others wait for.
+        """
+        pricing, found = self._settings.pricing, []
+        if pricing is None:
+            return []
+        patience = pricing.patience if self._hurries else 0.0
+        for one in reversed(on_time):
+            if one.degree < best.degree:
+                until_s = journey.demand.arrived_s + patience * saves_s(one, best)
+                if until_s <= self._now:
+                    found.append(one)
+                else:
+                    self._patient_s = min(self._patient_s, until_s)
+        return found
 
     def _prompt(self, journey: Journey, turn: Turn, on_time: Sequence[Offer]) -> Sequence[Offer]:
         """Those by which it is done in good time; all, where none is."""
@@ -142,16 +184,24 @@ class Desk:
     def _find(self, journey: Journey, offer: Offer) -> Place | None:
         if self._is_full(offer):
             return None
+        option = offer.option
         spread = self._settings.defragmentation and any(one.devices > 1 for one in offer.kinds)
-        spread = spread and offer.option is not None
+        spread = spread and option is not None
         return self._scene.floor.choose(
             journey,
             offer.degree,
             fit=fewest_blocks_broken if spread else tightest,
             near=not spread,
+            prefer=self._covered(option) if spread and option is not None else None,
             barred=self._drains.barred(offer) if self._drains is not None else frozenset(),
             among=offer.kinds,
         )
+
+    def _covered(self, option: Option) -> Prefer | None:
+        """Where a call ends under the cover of others, the least sticking out first."""
+        if not self._settings.nesting:
+            return None
+        return lambda name: self._clearing.puts_off_s(name, option)
 
     def _is_full(self, offer: Offer) -> bool:
         """Whether no worker has as many devices, which is cheap to see; False may be wrong.

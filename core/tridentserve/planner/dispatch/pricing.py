@@ -6,8 +6,14 @@ More devices make a request faster and take them from others for longer, as effi
 the degree. What a device-second costs the others grows with how many they are: on an idle cluster
 the fastest degree is the cheapest, on a full one the most efficient. Among the degrees that are on
 time the cheapest wins; so the price is raised to the deadline, never the other way round (paper
-section 5.7). A request waits for its degree, it does not take a smaller one for being free now: it
-would hold that one for long, and the large shapes make the tail.
+section 5.7).
+
+A request that finds its degree taken is held back for it, rather than to take a smaller one for
+being free now: it would hold that one for long, and the large shapes make the tail. But it waits no
+longer than the larger degree saves, counted from its arrival, and then takes what is there and on
+time. So whatever becomes of the degree that it waits for, it is done within twice the time that the
+smaller one takes, the bound of who rents skis and does not know for how long. On a crowded fleet
+nobody is held back: the devices that it would leave idle are what others wait for.
 
 Without pricing the degree is the largest efficient one (paper section 1.5).
 """
@@ -33,6 +39,10 @@ class Pricing:
     """Requests in the system per device beyond which nobody is done in good time any more, and
     `stretch` would only waste devices."""
 
+    patience: float = 1.0
+    """Times the seconds that its degree saves over a smaller one for which a request is held back;
+    0 takes what is free at once, infinity waits as long as the smaller one would be late."""
+
     def price(self, requests: int, devices: int) -> float:
         """The price of one device, in seconds of the request for a second of the device."""
         return self.beta * requests / max(1, devices)
@@ -54,6 +64,11 @@ def worth(offers: Sequence[Offer], pricing: Pricing | None, price: float) -> Off
         efficient = [one for one in offers if _option(one).efficiency >= EFFICIENT]
         return max(efficient, key=lambda one: one.degree) if efficient else offers[0]
     return min(offers, key=lambda one: (_cost(_option(one), price), one.degree))
+
+
+def saves_s(smaller: Offer, larger: Offer) -> float:
+    """Seconds by which the larger degree is the faster one."""
+    return _option(smaller).mean_s - _option(larger).mean_s
 
 
 def _cost(option: Option, price: float) -> float:

@@ -1,0 +1,54 @@
+"""When the devices of a worker should be vacant, as far as that can be foreseen.
+
+What runs ends when its clock says (`running`), what a decision started when its option says, and
+what is vacant is so now. Devices that another worker leases are left out: nobody here knows their
+end. Each worker is looked at once a decision, when it is first asked about: that is most of what
+draining nodes and placing by ends cost.
+"""
+
+from math import inf
+
+from tridentserve.domain.ids import WorkerId
+from tridentserve.planner.dispatch.floor import Floor
+from tridentserve.planner.dispatch.options import Option
+from tridentserve.planner.dispatch.places import Place
+from tridentserve.planner.dispatch.running import Running
+from tridentserve.planner.state import State
+
+
+class Clearing:
+    """When devices clear, within one decision."""
+
+    def __init__(self, state: State, floor: Floor, running: Running, now: float) -> None:
+        """Nothing was started yet."""
+        self._state, self._floor, self._running, self._now = state, floor, running, now
+        self._started: dict[WorkerId, list[float]] = {}
+        self._known: dict[WorkerId, list[float]] = {}
+
+    def took(self, place: Place, option: Option | None) -> None:
+        """Somebody starts; `option` is None where nobody knows for how long."""
+        ends_s = inf if option is None else self._now + option.mean_s
+        self._known.pop(place.worker.id, None)
+        self._started.setdefault(place.worker.id, []).extend([ends_s] * len(place.devices))
+
+    def vacant_s(self, name: WorkerId) -> list[float]:
+        """When each device of a worker should be vacant, the soonest first; Unix time."""
+        known = self._known.get(name)
+        if known is not None:
+            return known
+        worker = self._state.workers[name]
+        moments = [self._now] * len(self._floor.vacant_devices(worker))
+        moments += self._started.get(name, [])
+        for segment in self._state.running(name):
+            remaining_s = self._running.remaining_s(self._state, segment, self._now)
+            ends_s = inf if remaining_s is None else self._now + remaining_s
+            moments += [ends_s] * len(segment.devices)
+        moments.sort()
+        self._known[name] = moments
+        return moments
+
+    def puts_off_s(self, name: WorkerId, option: Option) -> float:
+        """By how much a call that starts now puts off the moment when a worker is all vacant."""
+        moments = self.vacant_s(name)
+        clear_s = moments[-1] if moments else self._now
+        return max(0.0, self._now + option.mean_s - clear_s)
