@@ -3,13 +3,17 @@
 from dataclasses import dataclass, field
 
 import pytest
-from tests.sim.worlds import Script, asks, play, scenario
+from tests.sim.worlds import Script, asks, play, profile, scenario
 
 from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape
 from tridentserve.domain.stages import STAGES
 from tridentserve.errors import InvalidFieldError
 from tridentserve.planner.dispatch.fifo import Fifo
+from tridentserve.planner.placement.joint import Joint
+from tridentserve.planner.placement.moves import MoveCosts
+from tridentserve.planner.placement.orchestrator import Orchestrator
 from tridentserve.planner.protocols import PlacementInputs
+from tridentserve.sim.experiment import experiment_of
 from tridentserve.sim.results import Outcome, Result
 from tridentserve.sim.scenario import Scenario
 
@@ -143,3 +147,22 @@ def test_the_largest_workers_are_placed_first() -> None:
     ]
     given = scenario(cluster={"nodes": 2, "devices_per_node": 8}, placement={"pools": pools})
     assert play(given, asks(0.0), Script()).records[0].met
+
+
+@pytest.mark.parametrize("name", ["Joint", "Orchestrator"])
+@pytest.mark.parametrize(("start", "residency"), [("Pod", False), ("Residency", True)])
+def test_planners_reckon_with_what_a_change_costs_in_the_scenario(
+    name: str, start: str, residency: bool
+) -> None:
+    given = scenario(
+        placement={"planner": name, "start": start},
+        world={"pod_start_s": 7.0, "load_launch_s": 3.0, "load_bytes_per_s": 5e9},
+    )
+    make = experiment_of(given, profile()).placement
+    assert make is not None
+    planner = make()
+    assert isinstance(planner, Joint | Orchestrator)
+    assert planner.settings.costs == MoveCosts(
+        pod_start_s=7.0, load_launch_s=3.0, load_bytes_per_s=5e9, residency=residency
+    )
+    assert make() is not planner

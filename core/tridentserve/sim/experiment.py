@@ -10,8 +10,9 @@ from tridentserve.domain.profiles import Profile
 from tridentserve.domain.shapes import Shape
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.protocols import DispatchPlanner, PlacementPlanner
-from tridentserve.planner.registry import dispatch_planner, placement_planner
+from tridentserve.planner.registry import dispatch_planner
 from tridentserve.sim.deadlines import RULES, Book
+from tridentserve.sim.pipelines import placement_of
 from tridentserve.sim.randomness import stream
 from tridentserve.sim.scenario import DecisionPart, PhasePart, Scenario, WeightPart
 from tridentserve.sim.workload import TRACES, Ask, Phase, ShareOf, generate, mix
@@ -62,7 +63,7 @@ def experiment_of(
         profile=profile,
         asks=tuple(ask for ask in asks if ask.at_s < scenario.arrivals_s),
         dispatch=lambda cost: dispatch_planner(scenario.dispatch, cost),
-        placement=None if name is None else lambda: placement_planner(name),
+        placement=None if name is None else lambda: placement_of(scenario, name),
     )
 
 

@@ -1,6 +1,7 @@
 """What a scenario's placement means to planners: a pipeline, a fixed plan, a load."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from tridentserve.domain.cluster import Sharing
 from tridentserve.domain.ids import PipelineName
@@ -8,6 +9,11 @@ from tridentserve.domain.load import ClassRate, Load, StageTime
 from tridentserve.domain.pipeline import Behavior, Limits, PipelineSpec, ScalingRule, StageSpec
 from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape, Reason
 from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.planner.placement.joint import Joint
+from tridentserve.planner.placement.moves import MoveCosts
+from tridentserve.planner.placement.orchestrator import Orchestrator
+from tridentserve.planner.protocols import PlacementPlanner
+from tridentserve.planner.registry import placement_planner
 from tridentserve.sim.pods import PIPELINE, node_id
 from tridentserve.sim.scenario import PlacementPart, Scenario
 from tridentserve.sim.workload import Ask
@@ -104,6 +110,29 @@ def spec_of(scenario: Scenario) -> PipelineSpec:
         target_utilization_percent=part.target_percent,
         behavior=Behavior(scale_up=grow, scale_down=shrink),
     )
+
+
+def placement_of(scenario: Scenario, name: str) -> PlacementPlanner:
+    """The placement planner of a name; it reckons with what a change costs in the scenario.
+
+    Raises:
+        ValueError: there is none, or what it needs is not installed.
+    """
+    world = scenario.world
+    costs = MoveCosts(
+        pod_start_s=world.pod_start_s,
+        load_bytes_per_s=world.load_bytes_per_s,
+        load_launch_s=world.load_launch_s,
+        residency=scenario.placement.start == "Residency",
+    )
+    planner = placement_planner(name)
+    match planner:
+        case Joint(settings=settings):
+            return Joint(replace(settings, costs=costs))
+        case Orchestrator(settings=settings):
+            return Orchestrator(replace(settings, costs=costs))
+        case _:
+            return planner
 
 
 def _stage_spec(stage: Stage, part: PlacementPart, scenario: Scenario) -> StageSpec:
