@@ -171,8 +171,8 @@ def ablations() -> tuple[Contender, ...]:
     )
 
 
-CHOSEN = {"theirs": "theirs/sound/rest/w0.5/a0.1/e0.8"}
-"""Who speaks for the family: a guess until section `family` was run, whose best takes its place."""
+CHOSEN = {"theirs": "theirs/inverted/diffuse/w0.5/e0.8"}
+"""Who speaks for the family: the best of the rounds of section `family` as they are measured."""
 
 
 def opponent() -> Contender:
