@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tridentserve.domain.ids import Revision
 from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape
 from tridentserve.domain.stages import STAGES, Stage
-from tridentserve.planner.transitions import (
+from tridentserve.planner.pools import (
     NO_MEMORY,
     MarkDraining,
     Patience,
@@ -27,8 +27,8 @@ from tridentserve.planner.transitions import (
     TransitionMemory,
     UnmarkDraining,
     Wait,
-    next_steps,
 )
+from tridentserve.planner.transitions import next_steps
 
 TICK_S = 1.0
 PATIENCE = Patience(unschedulable_s=10.0, start_s=60.0, retry_s=40.0, tick_s=1.0)

@@ -18,7 +18,7 @@ from tests.planner.simulated_cluster import (
 from tridentserve.domain.ids import Revision
 from tridentserve.domain.plans import PlacementPlan, PoolShape
 from tridentserve.domain.stages import Stage
-from tridentserve.planner.transitions import (
+from tridentserve.planner.pools import (
     NO_MEMORY,
     MarkDraining,
     PoolKey,
@@ -29,8 +29,8 @@ from tridentserve.planner.transitions import (
     Step,
     UnmarkDraining,
     Wait,
-    next_steps,
 )
+from tridentserve.planner.transitions import next_steps
 
 NOTHING = PlacementPlan(pools=(), reasons=())
 TWO = {**ONE, Stage.DIFFUSE: (100, 2)}

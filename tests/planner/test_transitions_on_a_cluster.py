@@ -17,7 +17,8 @@ from tests.planner.simulated_cluster import (
 
 from tridentserve.domain.ids import Revision
 from tridentserve.domain.stages import Stage
-from tridentserve.planner.transitions import PoolKey, PoolState, Room, next_steps
+from tridentserve.planner.pools import PoolKey, PoolState, Room
+from tridentserve.planner.transitions import next_steps
 
 
 @settings(max_examples=60, deadline=None)

@@ -33,7 +33,7 @@ from tridentserve.manifest.base import Object
 from tridentserve.manifest.model import ClaimPath
 from tridentserve.manifest.stages import Stage as StageManifest
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
-from tridentserve.planner.transitions import PoolKey
+from tridentserve.planner.pools import PoolKey
 from tridentserve_operator.render import template
 from tridentserve_operator.render.labels import common_labels, content_hash, hashed, metadata
 from tridentserve_operator.settings import Settings
