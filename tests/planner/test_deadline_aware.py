@@ -14,11 +14,12 @@ from tests.planner.floor import Driver, chain, demand, state_of, worker
 from tests.planner.pricing import UP_TO_8, call, step
 
 from tridentserve.domain.cluster import Worker
-from tridentserve.domain.dispatch import Resize, Segment, StepFinished, WakeAt, Woken
+from tridentserve.domain.dispatch import PlanChanged, Resize, Segment, StepFinished, WakeAt, Woken
 from tridentserve.domain.ids import RequestId
+from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.shapes import Shape
-from tridentserve.domain.stages import STAGES
+from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.clearing import Clearing
 from tridentserve.planner.dispatch.deadline_aware import DeadlineAware
@@ -174,6 +175,26 @@ def test_a_smaller_degree_that_would_be_late_is_never_taken_instead() -> None:
     diffuse(floor, "b", 9, LARGE)  # 4.8 s on 8 devices, 8.8 on 4, and decode
 
     assert waits(floor, "b")
+
+
+@pytest.mark.parametrize(
+    ("prices", "planned", "degree"),
+    [
+        (((E, 1.0), (D, 10.0)), True, 1),
+        (((E, 1.0), (D, 10.0)), False, 8),
+        (((E, 10.0), (D, 1.003)), True, 8),
+        (((D, 0.0),), True, 8),
+        ((), True, 8),
+    ],
+)
+def test_where_the_placement_says_that_devices_are_scarce_they_are_dear(
+    prices: tuple[tuple[Stage, float], ...], planned: bool, degree: int
+) -> None:
+    floor = driver(replace(ALONE, pricing=Pricing(planned=planned)))
+    floor.send(PlanChanged(plan=PlacementPlan(pools=(), reasons=(), prices=prices)))
+    diffuse(floor, "a", 1000)
+
+    assert segment(floor, "a").strategy.degree == degree
 
 
 # --- 2: drained nodes -----------------------------------------------------------------------------

@@ -81,7 +81,7 @@ class Desk:
         self._price = 0.0
         self._hurries = False
         if settings.pricing is not None:
-            requests = len(scene.state.journeys)
+            requests = len(scene.state.journeys) * settings.pricing.scarcity(scene.state.plan)
             self._price = settings.pricing.price(requests, devices)
             self._hurries = not settings.pricing.is_crowded(requests, devices)
 

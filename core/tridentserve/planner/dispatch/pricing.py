@@ -15,12 +15,20 @@ time. So whatever becomes of the degree that it waits for, it is done within twi
 smaller one takes, the bound of who rents skis and does not know for how long. On a crowded fleet
 nobody is held back: the devices that it would leave idle are what others wait for.
 
+The load of a moment knows nothing of what is about to come; a placement that plans for rates does.
+Its dual price says what one more device would save, in devices: 1 while the cluster suffices for
+the rates, and up to its penalty for unserved demand where it does not. So requests count as many
+times as the plan's price says, wherever they are counted here: a plan of scarcity makes devices
+dear before the queue has grown, and one that is out of date cannot, once nobody is left to wait.
+
 Without pricing the degree is the largest efficient one (paper section 1.5).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tridentserve.domain.plans import PlacementPlan
+from tridentserve.domain.stages import Stage
 from tridentserve.planner.dispatch.offers import Offer
 from tridentserve.planner.dispatch.options import EFFICIENT, Option
 
@@ -39,15 +47,23 @@ class Pricing:
     """Requests in the system per device beyond which nobody is done in good time any more, and
     `stretch` would only waste devices."""
 
+    planned: bool = True
+    """Whether requests count as many times as the placement's price for diffuse, if it has one."""
     patience: float = 1.0
     """Times the seconds that its degree saves over a smaller one for which a request is held back;
     0 takes what is free at once, infinity waits as long as the smaller one would be late."""
 
-    def price(self, requests: int, devices: int) -> float:
+    def scarcity(self, plan: PlacementPlan | None) -> float:
+        """How many times a request counts; 1 where no plan says more."""
+        if plan is None or not self.planned:
+            return 1.0
+        return max(1.0, dict(plan.prices).get(Stage.DIFFUSE, 1.0))
+
+    def price(self, requests: float, devices: int) -> float:
         """The price of one device, in seconds of the request for a second of the device."""
         return self.beta * requests / max(1, devices)
 
-    def is_crowded(self, requests: int, devices: int) -> bool:
+    def is_crowded(self, requests: float, devices: int) -> bool:
         """Whether the deadline is all that can be hoped for."""
         return requests > self.crowded * devices
 
