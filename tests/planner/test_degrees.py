@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from tests.planner.floor import demand, state_of, worker
-from tests.planner.pricing import LARGE, SMALL, UP_TO_8, costs
+from tests.planner.floor import Driver, demand, state_of, worker
+from tests.planner.pricing import LARGE, SMALL, UP_TO_8, costs, model, samples, step
 
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.dispatch import Arrived, PlanChanged
@@ -12,6 +12,7 @@ from tridentserve.domain.plans import Flow, PlacementPlan, PoolShape
 from tridentserve.domain.stages import STAGES
 from tridentserve.domain.strategy import Strategy
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.dispatch.backfill import Passing
 from tridentserve.planner.dispatch.degrees import (
     DegreeRule,
     Fixed,
@@ -20,10 +21,13 @@ from tridentserve.planner.dispatch.degrees import (
     Scene,
     Widest,
 )
+from tridentserve.planner.dispatch.fifo import Fifo
 from tridentserve.planner.dispatch.floor import Floor
 from tridentserve.planner.dispatch.offers import Offers, WholeOffers
 from tridentserve.planner.dispatch.options import Options
+from tridentserve.planner.dispatch.ordered import Rules
 from tridentserve.planner.dispatch.planned import AsPlanned
+from tridentserve.planner.dispatch.running import Running
 from tridentserve.planner.dispatch.starting import started
 from tridentserve.planner.state import Journey, State
 
@@ -180,6 +184,51 @@ def test_a_bound_below_one_call_lets_one_call_through() -> None:
     around = planned(flow(WHOLE, 4, devices=2))
 
     assert degrees(AsPlanned(KStar()), around) == [4]
+
+
+GUIDED = Strategy(cfg=2)
+"""Slower than two devices by `ulysses` here, and what the plan wants all the same."""
+
+
+def guided(strategies: tuple[Strategy, ...]) -> Scene:
+    """A node with these strategies; the plan wants guidance on two devices."""
+    known = (*samples(8.0, 4.0, 2.0, 1.0), step(5.0, GUIDED))
+    around = scene(replace(node(), strategies=strategies), cost=model(*known))
+    flows = (replace(flow(WHOLE, 2), strategy=GUIDED),)
+    around.state.apply(PlanChanged(plan=PlacementPlan(pools=(), reasons=(), flows=flows)))
+    return around
+
+
+def test_a_flow_s_own_strategy_is_used_though_another_of_its_degree_is_faster() -> None:
+    around = guided((*UP_TO_8, GUIDED))
+
+    (offer,) = AsPlanned(KStar()).choices(WAITING, around)
+
+    assert (offer.degree, offer.strategy) == (2, GUIDED)
+    assert offer.option is not None
+    assert (offer.option.strategy, offer.option.mean_s) == (GUIDED, 4 * 5.0)
+
+
+def test_a_strategy_that_the_pool_has_not_is_replaced_by_the_fastest_of_its_degree() -> None:
+    (offer,) = AsPlanned(KStar()).choices(WAITING, guided(UP_TO_8))
+
+    assert (offer.degree, offer.strategy) == (2, None)
+    assert offer.option is not None
+    assert offer.option.strategy == UP_TO_8[1]
+
+
+def test_a_planner_starts_and_predicts_what_the_flow_says() -> None:
+    around, cost = guided((*UP_TO_8, GUIDED)), model(*samples(8.0, 4.0), step(5.0, GUIDED))
+    rules = Rules(degrees=AsPlanned(KStar()), passing=Passing.RESERVATION)
+    planner = Fifo(cost, rules)
+    floor = Driver(planner=planner, state=around.state)
+    floor.arrive(demand("a", shape=LARGE))
+    floor.finish("a")
+
+    segment = floor.started[-1].segment
+    remaining_s = Running(Options(cost)).remaining_s(floor.state, segment, 0.0)
+    assert (segment.stage, segment.strategy) == (D, GUIDED)
+    assert remaining_s == 4 * 5.0
 
 
 def _two(around: Scene) -> Offers:

@@ -11,7 +11,7 @@ then at most for what runs on that worker, and no longer.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from math import inf
 
@@ -233,4 +233,4 @@ def _without(offer: Offer, kinds: Iterable[Kind]) -> Offer | None:
     left = tuple(kind for kind in offer.kinds if kind not in kinds)
     if not left:
         return None
-    return Offer(degree=offer.degree, kinds=left, option=offer.option)
+    return replace(offer, kinds=left)

@@ -28,6 +28,8 @@ class Offer:
     """Those that offer it."""
     option: Option | None
     """The fastest of these kinds; None where the cost is unknown."""
+    strategy: Strategy | None = None
+    """The only one that may be used; None leaves it to each kind's fastest of this degree."""
 
 
 class Offers:

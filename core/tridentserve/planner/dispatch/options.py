@@ -74,6 +74,21 @@ class Options:
             self._kept[key] = known
         return known
 
+    def exactly(
+        self, kind: Kind, stage: Stage, shape: Shape, steps: int, strategy: Strategy
+    ) -> Option | None:
+        """One strategy, though another of as many devices may be faster.
+
+        None where the kind has it not, its cost is unknown, or the memory is too small for it.
+        """
+        known = self._known(key := (kind, stage, shape, steps, strategy))
+        if known is None:
+            chosen = [one for one in self._strategies(kind, stage, shape) if one == strategy]
+            call = (stage, shape, steps, kind.fraction_percent, 1)
+            known = self._compare(chosen, call, self._held(kind, stage))
+            self._kept[key] = known
+        return known[0] if known else None
+
     def over(
         self, kinds: Iterable[Kind], stage: Stage, shape: Shape, steps: int, batch: int = 1
     ) -> tuple[Option, ...]:

@@ -98,7 +98,7 @@ class Ordered:
             place, offer = found
             floor.take(place, journey)
             turn.took(place, offer.option)
-            strategy = self._offers.strategy(place.kind, journey, offer.degree)
+            strategy = offer.strategy or self._offers.strategy(place.kind, journey, offer.degree)
             yield from started(floor, journey, place, strategy, self._reason(journey))
             if position + 1 < len(queue.tickets):
                 heapq.heappush(line, self._entry(state, queue, position + 1))

@@ -1,4 +1,4 @@
-"""The degrees and pools that the placement plan advises, class by class (`PlacementPlan.flows`).
+"""The pools and strategies that the placement plan advises, class by class (`PlacementPlan.flows`).
 
 For placements that tell classes apart: buckets by degree (paper section 2.5, B2 and B5) and
 partitions by class. A class that the plan does not name, or whose pools are not there, goes by
@@ -11,16 +11,17 @@ from tridentserve.domain.dispatch import Segment
 from tridentserve.domain.plans import Flow, PoolShape
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
+from tridentserve.domain.strategy import Strategy
 from tridentserve.planner.dispatch.degrees import DegreeRule, Scene
 from tridentserve.planner.dispatch.offers import Offer
-from tridentserve.planner.dispatch.options import Option, at_degree
+from tridentserve.planner.dispatch.options import at_degree
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey, State
 
 
 @dataclass(frozen=True, slots=True)
 class AsPlanned:
-    """Pool and degree of a class as planned, the pool with the largest share first."""
+    """Pool and strategy of a class as planned, the pool with the largest share first."""
 
     otherwise: DegreeRule
     stage: Stage | None = None
@@ -47,8 +48,7 @@ class AsPlanned:
             degree = flow.strategy.degree
             used = 0 if flow.devices is None else _used(journey, kinds, scene)
             if used == 0 or flow.devices is None or used + degree <= flow.devices:
-                option = _option(journey, kinds, degree, scene)
-                found.append(Offer(degree=degree, kinds=kinds, option=option))
+                found.append(_offer(journey, kinds, flow.strategy, scene))
         return tuple(found) if planned else self.otherwise.choices(journey, scene)
 
 
@@ -73,10 +73,17 @@ def _flows(journey: Journey, stage: Stage, scene: Scene) -> list[Flow]:
     return sorted(flows, key=lambda flow: -flow.share)
 
 
-def _option(journey: Journey, kinds: tuple[Kind, ...], degree: int, scene: Scene) -> Option | None:
-    demand = journey.demand
-    options = scene.offers.options.over(kinds, journey.stage, demand.shape, demand.steps)
-    return at_degree(options, degree)
+def _offer(journey: Journey, kinds: tuple[Kind, ...], strategy: Strategy, scene: Scene) -> Offer:
+    """The strategy on those kinds that can use it; where none can, its degree on all of them."""
+    options, demand = scene.offers.options, journey.demand
+    work = (journey.stage, demand.shape, demand.steps)
+    exact = {kind: options.exactly(kind, *work, strategy) for kind in kinds}
+    able = {kind: option for kind, option in exact.items() if option is not None}
+    if not able:
+        option = at_degree(options.over(kinds, *work), strategy.degree)
+        return Offer(degree=strategy.degree, kinds=kinds, option=option)
+    fastest = min(able.values(), key=lambda one: one.mean_s)
+    return Offer(degree=strategy.degree, kinds=tuple(able), option=fastest, strategy=strategy)
 
 
 def _used(journey: Journey, kinds: tuple[Kind, ...], scene: Scene) -> int:

@@ -131,8 +131,10 @@ class Running:
         steps = journey.demand.steps
         if segment.stage is Stage.DIFFUSE:
             steps = max(0, steps - clock.step)
-        options = self._options.of(kind, segment.stage, journey.demand.shape, steps)
-        option = at_degree(options, segment.strategy.degree)
+        call = (kind, segment.stage, journey.demand.shape, steps)
+        option = self._options.exactly(*call, segment.strategy)
+        if option is None:
+            option = at_degree(self._options.of(*call), segment.strategy.degree)
         return inf if option is None else clock.since_s + option.mean_s
 
     def _begin(self, segment: Segment, now: float) -> _Clock:
