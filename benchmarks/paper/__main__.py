@@ -2,8 +2,8 @@
 
     PYTHONPATH=benchmarks nice python -m paper --budget-minutes 60
 
-Everything that is declared takes some ten hours of one processor, in the order of the questions in
-`grid`; the report's first table says how much of each there is. Stop it whenever you like; what was
+Everything that is declared takes some eight hours of one processor, in the order of the questions
+in `grid`; the report's first table says how much of each there is. Stop it whenever you like; what was
 made is kept in the repository, and the next call goes on. Work on a frozen copy (`git archive`),
 since a record belongs to the source that made it, and say with `--commit` which one that is.
 `--only` takes patterns of `section/cell/contender`, and `--budget-minutes 0` writes the report:

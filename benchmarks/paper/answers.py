@@ -103,12 +103,20 @@ def _exponential(found: Interval) -> Interval:
 
 def claims(records: Records, cells: Sequence[Cell], ours: str, theirs: str) -> str:
     """One line a measure: in how many cells ours is better, worse, and open."""
-    lines = []
+    enough = [
+        cell.name
+        for cell in cells
+        if len(records.shared(cell.name, (ours, theirs))[0]) >= LEAST_SEEDS
+    ]
+    if not enough:
+        return f"No cell has {LEAST_SEEDS} paired seeds yet: **nothing is claimed**."
+    where = ", ".join(f"`{name}`" for name in enough)
+    lines = [
+        f"{len(enough)} of {len(cells)} declared cells have {LEAST_SEEDS} paired seeds: {where}.\n"
+    ]
     for measure in MEASURES:
         found = gains(records, cells, ours, theirs, measure)
-        counted = [one for one in found.values() if one.seeds >= LEAST_SEEDS]
-        if not counted:
-            return f"No cell has {LEAST_SEEDS} paired seeds yet: **nothing is claimed**."
+        counted = [found[name] for name in enough]
         better = [one for one in counted if one.is_certain and one.is_better]
         worse = [one for one in counted if one.is_certain and not one.is_better]
         lines.append(
