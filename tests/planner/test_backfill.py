@@ -1,6 +1,7 @@
 """Who may pass one that cannot start, and how long the first in line waits at most."""
 
 import heapq
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -147,7 +148,18 @@ def test_a_reservation_moves_on_when_its_worker_is_gone() -> None:
     assert floor.where("wide") == busy
 
 
-def play(floor: Driver, rng: Random, until_s: float) -> dict[str, float]:
+Make = Callable[[str, Random, float], Demand]
+"""A request that arrives now."""
+
+
+def short(name: str, rng: Random, now: float) -> Demand:
+    """One that should take up to 20 s, and that is due long after all before it."""
+    return small(name, rng.randint(1, 20), 1 + now)
+
+
+def play(
+    floor: Driver, rng: Random, until_s: float, make: Make = short, waiting: int = 10
+) -> dict[str, float]:
     """Small work without end, each up to three times as long as predicted; who starts when."""
     ends: list[tuple[float, str]] = []
     starts: dict[str, float] = {}
@@ -160,13 +172,13 @@ def play(floor: Driver, rng: Random, until_s: float) -> dict[str, float]:
                 steps = floor.state.journeys[demand(name).id].demand.steps
                 heapq.heappush(ends, (floor.now + steps * rng.uniform(0.5, 3.0), name))
         floor.started.clear()
-        if ends and floor.state.queue_length(D) > 10:
+        if ends and floor.state.queue_length(D) > waiting:
             moment, name = heapq.heappop(ends)
             floor.now = max(floor.now, moment)
             floor.finish(name)
         else:
             index += 1
-            push(floor, small(f"r{index}", rng.randint(1, 20), 1 + floor.now))
+            push(floor, make(f"r{index}", rng, floor.now))
     return starts
 
 
@@ -202,3 +214,48 @@ def test_deadlines_decide_who_is_first_in_line(passing: Passing) -> None:
 
     assert floor.where("sooner") == "n"
     assert floor.where("later") is None
+
+
+# --- by deadlines ---------------------------------------------------------------------------------
+
+DUE_S, AHEAD = 50.0, 3
+PREDICTED_S, LONGEST_S = 20.0, 60.0
+
+
+def hurried(name: str, rng: Random, now: float) -> Demand:
+    """One that is due soon, or says that it was due before it came."""
+    due_s = now + rng.choice([-1000.0, 1.0, 5.0])
+    return demand(name, now, due_s, shape=SMALL, steps=rng.randint(1, 20))
+
+
+def overtaken(passing: Passing, seed: int, until_s: float) -> dict[str, float]:
+    """One that needs all eight devices and is due at 50 s, and a stream of others due before it."""
+    planner = EarliestDeadline(costs(), Rules(degrees=KStar(), passing=passing))
+    floor = Driver(planner=planner, state=state_of(node(), worker("e", E), worker("c", C)))
+    push(floor, *(demand(f"s{i}", 0, 1, shape=SMALL, steps=20) for i in range(8)))
+    push(floor, demand("wide", 0, DUE_S, shape=LARGE, steps=10))
+    return play(floor, Random(seed), until_s, hurried, AHEAD - 1)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 9999))
+def test_by_deadlines_with_a_reservation_a_request_waits_for_those_before_it_when_it_is_due(
+    seed: int,
+) -> None:
+    """The bound that `EarliestDeadline` states: three wait before it, and then it is its turn."""
+    bound_s = DUE_S + (AHEAD + 1) * (PREDICTED_S + LONGEST_S)
+
+    starts = overtaken(Passing.RESERVATION, seed, bound_s + 1)
+
+    assert "wide" in starts
+    assert starts["wide"] <= bound_s
+
+
+def test_by_deadlines_without_a_reservation_it_is_overtaken_for_ever() -> None:
+    """Why the bound needs the reservation: the same story, four times as long."""
+    assert "wide" not in overtaken(Passing.BACK_FILL, 1, 1500.0)
+
+
+def test_until_it_is_due_whoever_is_due_before_goes_before() -> None:
+    """What the bound leaves out: there is none before the deadline."""
+    assert overtaken(Passing.RESERVATION, 1, 400.0)["wide"] >= DUE_S

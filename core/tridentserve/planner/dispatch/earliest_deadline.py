@@ -13,7 +13,10 @@ class EarliestDeadline(Ordered):
     A deadline before the arrival counts as the arrival, so once a request's deadline has passed,
     nothing that arrives later goes before it, and it waits only for the finite number before it
     and for what runs (with `BACK_FILL` and several degrees, see `Fifo`, not even that is sure).
-    Late requests stay in the order; none is given up here.
+    With `RESERVATION`, where n before it wait for the same workers at its deadline, it starts at
+    most (n + 1) (p + c) later, p being the longest prediction and c the longest call: each in turn
+    is promised a worker within p and has it c later at the latest. Workers that are lost are left
+    out. Late requests stay in the order; none is given up here.
     """
 
     def __init__(self, cost: CostModel | None = None, rules: Rules | None = None) -> None:
