@@ -3,9 +3,14 @@
     PYTHONPATH=benchmarks nice python -m paper --budget-minutes 60
 
 Everything that is declared takes some eight hours of one processor, in the order of the questions
-in `grid`; the report's first table says how much of each there is. Stop it whenever you like; what was
-made is kept in the repository, and the next call goes on. Work on a frozen copy (`git archive`),
-since a record belongs to the source that made it, and say with `--commit` which one that is.
+in `grid`; the report's first table says how much of each there is. Stop it whenever you like: what
+was made is kept in the repository, and the next call goes on. A record belongs to the source that
+made it, so work on a copy that nobody changes, and say what it is called:
+
+    git archive HEAD core benchmarks | tar -x -C COPY && cd COPY && PYTHONPATH=core:benchmarks \\
+        python -m paper --commit $COMMIT --docs $REPOSITORY/docs \\
+        --results $REPOSITORY/benchmarks/paper/measured.jsonl --budget-minutes 60
+
 `--only` takes patterns of `section/cell/contender`, and `--budget-minutes 0` writes the report:
 
     --only 'validity/*'  --only 'headline/*-0.85-2.5x-*'  --seeds 5
