@@ -7,9 +7,10 @@ in `grid`; the report's first table says how much of each there is. Stop it when
 was made is kept in the repository, and the next call goes on. A record belongs to the source that
 made it, so work on a copy that nobody changes, and say what it is called:
 
-    git archive HEAD core benchmarks | tar -x -C COPY && cd COPY && PYTHONPATH=core:benchmarks \\
-        python -m paper --commit $COMMIT --docs $REPOSITORY/docs \\
-        --results $REPOSITORY/benchmarks/paper/measured.jsonl --budget-minutes 60
+    git archive HEAD core benchmarks | tar -x -C $COPY
+    cd $COPY
+    export PYTHONPATH=core:benchmarks RECORDS=$REPOSITORY/benchmarks/paper/measured.jsonl
+    python -m paper --commit $COMMIT --results $RECORDS --docs $REPOSITORY/docs --budget-minutes 60
 
 `--only` takes patterns of `section/cell/contender`, and `--budget-minutes 0` writes the report:
 
