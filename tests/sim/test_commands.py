@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 
 from tridentserve.cli.__main__ import main
+from tridentserve.domain.shapes import Shape
+from tridentserve.domain.stages import Stage
+from tridentserve.manifest.profile_files import builtin
+from tridentserve.planner.cost import CostModel
 
 SCENARIO = """\
 name: small
@@ -90,6 +94,13 @@ def test_compare_prints_one_row_a_policy(folder: Path, capsys: pytest.CaptureFix
         (["plan", "-f", "s.yaml", "--trace", "day.jsonl", "--profile", "flux"], "s.yaml:1"),
         (["plan", "-f", "p.yaml", "--trace", "s.yaml", "--profile", "flux"], "s.yaml:1"),
         (["plan", "-f", "p.yaml", "--trace", "day.jsonl", "--profile", "no.json"], "no.json"),
+        (["plan", "-f", "p.yaml", "--trace", "none.jsonl"], "none.jsonl"),
+        (["plan", "-f", "p.yaml", "--trace", "day.jsonl", "--gpus", "0"], "--gpus"),
+        (["plan", "-f", "p.yaml", "--trace", "day.jsonl", "--gpus", "12"], "--gpus: 12"),
+        (["plan", "-f", "p.yaml", "--trace", "day.jsonl", "--steps", "0"], "--steps"),
+        (["plan", "-f", "p.yaml", "--trace", "day.jsonl", "--plot", "x.png"], "--sweep"),
+        (["plan", "-f", "p.yaml", "--trace", "day.jsonl", "--placement", "No"], "--placement"),
+        (["plan", "-f", "p.yaml", "--trace", "day.jsonl", "--dispatch", "No"], "--dispatch"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
@@ -111,15 +122,61 @@ def plan(folder: Path, *more: str) -> int:
     return main([*given, "--profile", "flux", *more])
 
 
+def diffuse_s(steps: int) -> float:
+    """What a recorded request takes on one GPU."""
+    shape = Shape(height=512, width=512)
+    found = CostModel(builtin("flux")).estimate(Stage.DIFFUSE, shape, steps, 100)
+    assert found is not None
+    return found.mean_s
+
+
 def test_plan_says_which_placement_what_it_gives_and_why(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert plan(folder, "--gpus", "16") == 0
     shown = capsys.readouterr().out
-    assert "1 x encode@100" in shown
-    assert "0.1" in shown.splitlines()[0]
-    for words in ("why", "deadlines met", "GPU-hours", "P95"):
+    for words in (
+        "profile flux, built in",
+        "Proportional placement and EarliestDeadline dispatch on 16 GPUs",
+        "20 requests, 0.1/s",
+        "1 x encode@100, 1 GPU each",
+        "encode: 0.10 requests/s x 0.12 s",
+        "13 of 16 GPUs stay free: the placement needs no more",
+        "deadlines met",
+        "P95",
+        "GPU-hours",
+    ):
         assert words in shown
+
+
+def test_plan_sizes_stages_by_what_the_recorded_requests_take(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(folder) == 0
+    assert f"diffuse: 0.10 requests/s x {diffuse_s(28):.3g} s" in capsys.readouterr().out
+
+
+def test_plan_says_which_limit_keeps_gpus_free(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "p.yaml").write_text(PIPELINE.replace("{max: 16}", "{max: 1}"))
+    assert plan(folder) == 0
+    assert "spec.stages.diffuse.replicas.max is 1" in capsys.readouterr().out
+
+
+def test_plan_takes_the_profile_that_ships_for_the_model(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["plan", "-f", str(folder / "p.yaml"), "--trace", str(folder / "day.jsonl")]
+    assert main(given) == 0
+    assert "profile flux, taken for spec.model.uri file:///models/flux" in capsys.readouterr().out
+
+
+def test_plan_runs_as_many_steps_as_it_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(folder, "--steps", "280") == 0
+    assert f"diffuse: 0.10 requests/s x {diffuse_s(280):.3g} s" in capsys.readouterr().out
 
 
 def test_plan_sweeps_gpus_and_draws_the_curve(
@@ -128,7 +185,7 @@ def test_plan_sweeps_gpus_and_draws_the_curve(
     page = folder / "curve.png"
     assert plan(folder, "--sweep", "gpus=8..16", "--plot", str(page)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["GPUs", "8", "16"]
+    assert [line.split()[0] for line in lines if line] == ["profile", "GPUs", "8", "16", "13"]
     assert page.read_bytes().startswith(b"\x89PNG")
 
 

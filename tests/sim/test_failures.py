@@ -125,3 +125,23 @@ def test_refusing_is_a_miss_that_never_looks_faster_than_serving() -> None:
 def test_a_run_without_requests_has_figures() -> None:
     found = figures(play(scenario_of(), (), Script()))
     assert (found.requests, found.attainment, found.latency.max) == (0, 1.0, 0.0)
+
+
+def test_a_planner_may_refuse_others_while_it_hears_what_a_node_took_with_it() -> None:
+    """Two wait for diffuse with outputs on the lost node; at the first, the second is refused."""
+    pools = [
+        {"stages": ["encode"], "devices": 2, "workers": 1, "node": 0},
+        {"stages": ["encode", "diffuse", "decode"], "devices": 1, "workers": 1, "node": 1},
+    ]
+
+    def more(state: State, event: Event, now: float) -> list[Action]:
+        if not isinstance(event, StageFailed):
+            return []
+        others = [one.demand.id for one in state.waiting(Stage.DIFFUSE)]
+        return [Refuse(request=one, reason="test") for one in others]
+
+    given = two_nodes({"node": 0, "at_s": 2.0}, placement={"pools": pools})
+    result = play(given, asks(0.0, 0.0, 0.0), Script(more=more))
+    assert not result.decisions.impossible
+    outcomes = [one.outcome for one in result.records]
+    assert sorted(outcomes) == [Outcome.FINISHED, Outcome.FINISHED, Outcome.REFUSED]

@@ -99,10 +99,12 @@ class Dispatch:
             self._fail(job, worker, now)
         waiting = [one for stage in STAGES for one in self.state.waiting(stage)]
         for request in [journey.demand.id for journey in waiting]:
-            # Looked up anew: the decision about one of them may have started another.
-            journey = self.state.journeys[request]
+            # Looked up anew: the decision about one may have started another, or refused it.
+            journey = self.state.journeys.get(request)
+            if journey is None or journey.running is not None:
+                continue
             again = self._preparing.readable(request, journey.stage)
-            if journey.running is None and again is not journey.stage:
+            if again is not journey.stage:
                 self._send_back(request, journey.stage, again, frozenset(), now)
 
     # --- calls ------------------------------------------------------------------------------------

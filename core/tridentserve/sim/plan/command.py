@@ -4,13 +4,16 @@ The placement comes from the planner that the pipeline names (or `--placement`),
 of the recording; attainment, latency and GPU-hours come from replaying the recording on it in the
 simulator. `--sweep gpus=8..64` repeats that over numbers of GPUs.
 
+What stages take comes from a profile: the one that ships for the model that the pipeline names, or
+`--profile`. The built-in ones are of one kind of GPU, and hold assumptions; the output says so.
+
 Exit status: 0 done, 1 a file or value is wrong (the message names file, line and field).
 """
 
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tridentserve.domain.pipeline import PipelineSpec
@@ -21,8 +24,11 @@ from tridentserve.planner.cost import CostModel
 from tridentserve.planner.registry import dispatch_planner, placement_planner
 from tridentserve.sim import plots
 from tridentserve.sim.files import YamlFile, read_yaml
-from tridentserve.sim.plan.forecast import Forecast, Question, forecast, sweep
+from tridentserve.sim.plan import words
+from tridentserve.sim.plan.forecast import Question, forecast, sweep
+from tridentserve.sim.plan.profiles import named_by
 from tridentserve.sim.reading import read_trace
+from tridentserve.sim.workload import Ask
 
 _MOST_GPUS = 4096
 
@@ -33,11 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trace", type=Path, required=True, help="JSONL, one request a line, or a public trace"
     )
-    parser.add_argument("--steps", type=int, help="instead of a public trace's own steps")
+    parser.add_argument("--steps", type=int, help="of all requests, instead of the trace's own")
     parser.add_argument(
         "--profile",
-        required=True,
-        help=f"a file, or one of {', '.join(profile_files.BUILTIN_NAMES)}",
+        help=f"a file, or one of {', '.join(profile_files.BUILTIN_NAMES)}; where left out, the one"
+        " that the pipeline's spec.model.uri or metadata.name stands for",
     )
     parser.add_argument("--gpus", type=int, default=8, help="GPUs in all (8)")
     parser.add_argument("--gpus-per-node", type=int, default=8, help="GPUs of a node (8)")
@@ -54,33 +60,57 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InvalidFieldError: a file or value is wrong.
     """
-    if args.plot is not None:
-        plots.check(args.plot)
-    for name in ("gpus", "gpus_per_node"):
-        if not 1 <= getattr(args, name) <= _MOST_GPUS:
-            raise InvalidFieldError(f"--{name.replace('_', '-')}", f"1 to {_MOST_GPUS}")
+    _check(args)
     pipeline = _Pipeline.read(args.file)
+    profile, why = _profile(args.profile, pipeline.resource)
     question = Question(
         spec=pipeline.spec,
-        profile=_profile(args.profile),
-        asks=read_trace(args.trace, args.steps),
+        profile=profile,
+        asks=_asks(args.trace, args.steps),
         gpus=args.gpus,
         gpus_per_node=args.gpus_per_node,
         placement=_name("--placement", args.placement or pipeline.spec.placement),
         dispatch=_name("--dispatch", args.dispatch or pipeline.spec.dispatch),
         seed=args.seed,
     )
+    print(f"profile {profile.name}, {why}: {profile.source}\n", flush=True)
     try:
         if args.sweep is None:
-            print(_as_text(question, forecast(question)))
+            print(words.as_text(question, forecast(question)))
         else:
-            found = sweep(question, _range(args.sweep, args.gpus_per_node))
-            print(_as_table(found))
-            if args.plot is not None:
-                plots.curve(found, args.plot)
+            _sweep(question, _range(args.sweep, args.gpus_per_node), args.plot)
     except InvalidFieldError as error:
         raise pipeline.located(error) from None
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot be, before anything is read."""
+    if args.plot is not None:
+        if args.sweep is None:
+            raise InvalidFieldError("--plot", "draws the curve of --sweep, which is missing")
+        plots.check(args.plot)
+    for name in ("gpus", "gpus_per_node"):
+        if not 1 <= getattr(args, name) <= _MOST_GPUS:
+            raise InvalidFieldError(f"--{name.replace('_', '-')}", f"1 to {_MOST_GPUS}")
+    if args.steps is not None and args.steps < 1:
+        raise InvalidFieldError("--steps", "must be at least 1")
+
+
+def _sweep(question: Question, gpus: Sequence[int], plot: Path | None) -> None:
+    """Print a row as soon as it is known, then draw the curve."""
+    print(words.HEAD)
+    found = []
+    for one in sweep(question, gpus):
+        print(words.as_row(one), flush=True)
+        found.append(one)
+    for note in words.notes(question, found[-1]):
+        print(f"\n{note}")
+    if plot is not None:
+        try:
+            plots.curve(found, plot)
+        except OSError as error:
+            raise InvalidFieldError(str(plot), f"cannot be written: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +118,7 @@ class _Pipeline:
     """A pipeline with the file that it comes from."""
 
     file: YamlFile
+    resource: v1alpha1.DiffusionPipeline
     spec: PipelineSpec
 
     @classmethod
@@ -97,7 +128,7 @@ class _Pipeline:
             parsed = v1alpha1.parse(file.content)
         except InvalidFieldError as error:
             raise _located(file, error) from None
-        return cls(file=file, spec=parsed.spec.to_domain(parsed.name))
+        return cls(file=file, resource=parsed, spec=parsed.spec.to_domain(parsed.name))
 
     def located(self, error: InvalidFieldError) -> InvalidFieldError:
         """The error with file and line, where it is about the pipeline."""
@@ -111,10 +142,19 @@ def _located(file: YamlFile, error: InvalidFieldError) -> InvalidFieldError:
     return file.blame(parts, error.problem, missing=True)
 
 
-def _profile(name: str) -> Profile:
-    if name in profile_files.BUILTIN_NAMES:
-        return profile_files.builtin(name)
-    return profile_files.read(Path(name))
+def _profile(given: str | None, pipeline: v1alpha1.DiffusionPipeline) -> tuple[Profile, str]:
+    """The profile, and why this one."""
+    if given is None:
+        name, why = named_by(pipeline)
+        return profile_files.builtin(name), f"taken for {why}"
+    if given in profile_files.BUILTIN_NAMES:
+        return profile_files.builtin(given), "built in"
+    return profile_files.read(Path(given)), f"read from {given}"
+
+
+def _asks(trace: Path, steps: int | None) -> tuple[Ask, ...]:
+    asks = read_trace(trace)
+    return asks if steps is None else tuple(replace(ask, steps=steps) for ask in asks)
 
 
 def _name(option: str, name: str) -> str:
@@ -136,54 +176,5 @@ def _range(text: str, step: int) -> range:
     if not 1 <= low <= high <= _MOST_GPUS:
         raise InvalidFieldError("--sweep", f"1 to {_MOST_GPUS}, the lower number first")
     if low % step:
-        raise InvalidFieldError("--sweep", f"must begin with a multiple of {step}, a node's GPUs")
+        raise InvalidFieldError("--sweep", f"must begin with a multiple of {step}, --gpus-per-node")
     return range(low, high + 1, step)
-
-
-def _as_text(question: Question, found: Forecast) -> str:
-    lines = [
-        f"{question.spec.name}: {question.placement} for {found.arrivals_per_s:.3g} requests/s"
-        f" on {found.gpus} GPUs",
-        "",
-    ]
-    for pool in found.plan.pools:
-        nodes = ", ".join(f"{count} on {node}" for node, count in pool.nodes)
-        lines.append(
-            f"  {pool.workers} x {pool.shape.label}, {pool.shape.devices} GPUs each"
-            + (f" ({nodes})" if nodes else "")
-        )
-    lines += ["", "why"]
-    lines += [f"  {reason.message}" for reason in found.plan.reasons]
-    lines += ["", "predicted", *(f"  {line}" for line in _predicted(found))]
-    return "\n".join(lines)
-
-
-def _predicted(found: Forecast) -> list[str]:
-    if found.figures is None:
-        return [f"nothing: {found.problem}"]
-    figures, latency = found.figures, found.figures.latency
-    hours = figures.device_seconds["held"] / 3600
-    return [
-        f"deadlines met   {figures.attainment:.1%}, of {figures.worst_class}"
-        f" {figures.worst_attainment:.1%}",
-        f"latency         mean {latency.mean:.1f} s, P50 {latency.p50:.1f} s,"
-        f" P95 {latency.p95:.1f} s, P99 {latency.p99:.1f} s",
-        f"not finished    {latency.censored} of {figures.requests}",
-        f"GPU cost        {hours:.1f} GPU-hours, {figures.utilisation:.0%} of them at work",
-    ]
-
-
-def _as_table(found: Sequence[Forecast]) -> str:
-    lines = ["GPUs  held  deadlines met  worst class   mean s    P95 s  GPU-hours"]
-    for one in found:
-        head = f"{one.gpus:4d}  {one.gpus_used:4.0f}"
-        if one.figures is None:
-            lines.append(f"{head}  {one.problem}")
-            continue
-        figures = one.figures
-        lines.append(
-            f"{head}  {figures.attainment:13.1%}  {figures.worst_attainment:11.1%}"
-            f"  {figures.latency.mean:7.1f}  {figures.latency.p95:7.1f}"
-            f"  {figures.device_seconds['held'] / 3600:9.1f}"
-        )
-    return "\n".join(lines)

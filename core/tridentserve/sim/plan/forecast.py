@@ -6,12 +6,13 @@ load. Deadlines are those that the router gives: `slo.scalePercent` of the best 
 the recording's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tridentserve.domain.pipeline import PipelineSpec
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.profiles import Profile
+from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.errors import InvalidFieldError
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.placement.budget import cut_to_budget, gpu_percent
@@ -93,13 +94,14 @@ def forecast(question: Question) -> Forecast:
     return Forecast(gpus=question.gpus, arrivals_per_s=rate, plan=plan, figures=figures(result))
 
 
-def sweep(question: Question, gpus: Sequence[int]) -> tuple[Forecast, ...]:
-    """The forecast for each number of GPUs."""
-    return tuple(forecast(replace(question, gpus=count)) for count in gpus)
+def sweep(question: Question, gpus: Sequence[int]) -> Iterator[Forecast]:
+    """The forecast for each number of GPUs, one after the other."""
+    for count in gpus:
+        yield forecast(replace(question, gpus=count))
 
 
 def _scenario(question: Question) -> Scenario:
-    """Nodes that are full, and one that is not where the GPUs do not come out even."""
+    """Nodes that are alike; a single one where the GPUs are fewer than a node has."""
     per_node = min(question.gpus_per_node, question.gpus)
     if question.gpus % per_node:
         raise InvalidFieldError(
@@ -130,7 +132,7 @@ def _plan(
     fleet = Fleet(scenario.cluster, scenario.slots, question.profile.usable_bytes)
     inputs = PlacementInputs(
         spec=spec,
-        load=load_of(question.asks, span_s, {}),
+        load=load_of(question.asks, span_s, _seconds(question, cost)),
         cluster=fleet.cluster(()),
         previous=None,
         profile=question.profile,
@@ -139,6 +141,17 @@ def _plan(
         cost=cost,
     )
     return cut_to_budget(placement_planner(question.placement).plan(inputs), spec)
+
+
+def _seconds(question: Question, cost: CostModel) -> dict[tuple[Stage, int], float]:
+    """What an operator would measure: mean seconds of each stage on a worker of one device."""
+    found = {}
+    for stage in STAGES:
+        estimates = [cost.estimate(stage, one.shape, one.steps, 100) for one in question.asks]
+        known = [one.mean_s for one in estimates if one is not None]
+        if known:
+            found[stage, 100] = sum(known) / len(known)
+    return found
 
 
 def _experiment(question: Question, scenario: Scenario, plan: PlacementPlan) -> Experiment:
