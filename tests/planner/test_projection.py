@@ -1,5 +1,7 @@
 """Placement types on nodes become pools and come back, or are refused with the reason."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,6 +30,10 @@ def layout(node: NodeId, *parts: tuple[PlacementType, int]) -> NodeLayout:
     return NodeLayout(
         node=node, parts=tuple(Part(type=kind, devices=devices) for kind, devices in parts)
     )
+
+
+def parts(*given: Part) -> NodeLayout:
+    return NodeLayout(node=A, parts=given)
 
 
 def test_every_virtual_replica_hosts_all_stages_each_once() -> None:
@@ -71,6 +77,25 @@ def test_slices_are_deployed_where_there_is_no_device_to_be_whole() -> None:
     assert (pool.shape.devices, pool.shape.fraction_percent, pool.workers) == (0, 50, 3)
 
 
+def test_the_thinnest_slice_and_a_part_without_workers_are_no_problem() -> None:
+    thin = replace(HALF, fraction_percent=1)
+
+    projection = project([parts(thin, replace(HALF, workers=0))], EIGHT)
+
+    (pool,) = projection.pools
+    assert (pool.shape.fraction_percent, pool.workers) == (1, 1)
+
+
+def test_devices_of_a_type_are_counted_over_all_of_its_workers_and_over_no_other() -> None:
+    two = Part(type=PlacementType.D, devices=3, workers=2)
+    carried = parts(
+        two, Part(type=PlacementType.D, devices=1), Part(type=PlacementType.E, devices=1)
+    )
+
+    assert carried.devices(PlacementType.D) == 7
+    assert carried.devices(PlacementType.C) == 0
+
+
 @pytest.mark.parametrize(
     ("layouts", "why"),
     [
@@ -78,6 +103,9 @@ def test_slices_are_deployed_where_there_is_no_device_to_be_whole() -> None:
         ([layout(NodeId("z"), (PlacementType.D, 1))], "z has 0 devices, 1 are wanted"),
         ([layout(A, (PlacementType.D, 4)), layout(A, (PlacementType.E, 4))], "laid out twice"),
         ([layout(A, (PlacementType.D, 0))], "1 workers of 0 devices cannot be"),
+        ([parts(replace(HALF, workers=-1))], "-1 workers of 1 devices cannot be"),
+        ([parts(replace(HALF, fraction_percent=0))], "0 % of a device cannot be"),
+        ([parts(replace(HALF, fraction_percent=101))], "101 % of a device cannot be"),
         ([NodeLayout(node=A, parts=(HALF,))], "there are whole ones only"),
     ],
 )  # fmt: skip

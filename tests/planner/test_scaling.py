@@ -1,15 +1,16 @@
 """The scaling discipline, told in virtual minutes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.planner.specs import codes, inputs, load, pipeline, plan_of, rule, size, stage_spec
 
+from tridentserve.domain.ids import NodeId
 from tridentserve.domain.load import Load
 from tridentserve.domain.pipeline import PipelineSpec
-from tridentserve.domain.plans import PlacementPlan
+from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape, Reason
 from tridentserve.domain.stages import STAGES
 from tridentserve.planner.placement.budget import gpu_percent
 from tridentserve.planner.placement.static import Static
@@ -269,6 +270,41 @@ def test_only_as_many_devices_are_given_as_others_gain() -> None:
     assert "ScaleDownStabilized" not in codes(story.seen[-1], C)
 
 
+def test_a_stage_that_gave_devices_gives_no_more_before_its_period_has_passed() -> None:
+    story = gpu_story(10_000)
+    story.during(60, diffuse=(2, 100), decode=(9, 100))
+    story.look(diffuse=(4, 100), decode=(1, 100))
+    once = size(story.seen[-1], C)
+    story.look(diffuse=(8, 100), decode=(1, 100))
+    story.look(diffuse=(8, 100), decode=(1, 100))
+    grown, twice = story.diffuse(), size(story.seen[-1], C)
+
+    assert once == (7, 100)
+    assert grown[0] > 4
+    assert twice == once
+
+
+def test_a_stage_keeps_its_least_whatever_the_others_need() -> None:
+    story = gpu_story(10_000)
+    story.spec = pipeline(
+        *(stage_spec(one, least=2 if one is C else 1, most=20, devices=1) for one in STAGES),
+        gpu_limit=10_000,
+    )
+    story.during(60, diffuse=(2, 100), decode=(3, 100))
+    story.look(diffuse=(6, 100), decode=(1, 100))
+
+    assert size(story.seen[-1], C) == (2, 100)
+
+
+def test_of_two_stages_that_grow_too_far_the_one_that_gains_most_is_cut_first() -> None:
+    story = gpu_story(1000)
+    story.during(60, encode=(2, 100), diffuse=(3, 100))
+    story.look(encode=(4, 100), diffuse=(7, 100))
+
+    assert [size(story.seen[-1], stage)[0] for stage in STAGES] == [4, 5, 1]
+    assert gpu_percent(story.seen[-1]) == 1000
+
+
 def test_without_growth_elsewhere_nothing_is_given_away() -> None:
     story = gpu_story(600)
     story.during(60, diffuse=(2, 100), decode=(3, 100))
@@ -286,6 +322,34 @@ def test_growth_beyond_the_budget_is_cut() -> None:
     assert story.diffuse() == (2, 100)
     assert story.seen[-1].limited
     assert "GpuLimit" in codes(story.seen[-1])
+
+
+def on_nodes(*workers: int) -> PlacementPlan:
+    """Workers of one device that host everything, on nodes of their own."""
+    shape = PoolShape(stages=tuple(sorted(STAGES)), devices=1, fraction_percent=100)
+    nodes = tuple((NodeId(f"n{number}"), count) for number, count in enumerate(workers))
+    pool = PoolPlan(shape=shape, workers=sum(workers), nodes=nodes)
+    reason = Reason(code="VirtualReplica", message="V0")
+    return PlacementPlan(pools=(pool,), reasons=(reason,), prices=((D, 2.0),))
+
+
+def test_workers_on_nodes_are_taken_as_they_are_wanted_while_the_load_is_known() -> None:
+    spec = pipeline(*(stage_spec(stage, devices=1) for stage in STAGES), gpu_limit=10_000)
+
+    plan, memory = bound(spec, on_nodes(4, 4), on_nodes(8, 8), NO_MEMORY, LOAD, 5.0)
+
+    assert plan == on_nodes(4, 4)
+    assert memory == NO_MEMORY
+
+
+def test_workers_on_nodes_stay_while_the_load_is_unknown_and_say_what_the_planner_said() -> None:
+    spec = pipeline(*(stage_spec(stage, devices=1) for stage in STAGES), gpu_limit=10_000)
+    held = replace(on_nodes(1), reasons=(Reason(code="LoadUnknown", message="?"),))
+
+    plan, _ = bound(spec, held, on_nodes(8, 8), NO_MEMORY, load(None), 5.0)
+
+    assert plan.pools == on_nodes(8, 8).pools
+    assert codes(plan) == {"LoadUnknown"}
 
 
 def test_a_placement_that_follows_no_load_follows_the_specification_at_once() -> None:
