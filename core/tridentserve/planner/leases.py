@@ -17,12 +17,8 @@ class Leases:
         """No device is there."""
         self._holders: dict[DeviceId, tuple[WorkerId, ...]] = {}
         self._lessees: dict[DeviceId, Counter[WorkerId]] = {}
-        self._shared = 0
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether any device is held by several workers."""
-        return self._shared > 0
+        self.shared = 0
+        """Devices that several workers hold."""
 
     def holders(self, device: DeviceId) -> tuple[WorkerId, ...]:
         """Workers that hold a device, in the order in which they came."""
@@ -55,13 +51,13 @@ class Leases:
         for device in worker.devices:
             others = self._holders.get(device, ())
             self._holders[device] = (*others, worker.id)
-            self._shared += len(others) == 1
+            self.shared += len(others) == 1
 
     def given_up(self, worker: Worker) -> None:
         """A worker holds its devices no more; what it leases, its segments give back."""
         for device in worker.devices:
             left = tuple(one for one in self._holders[device] if one != worker.id)
-            self._shared -= len(left) == 1
+            self.shared -= len(left) == 1
             if left:
                 self._holders[device] = left
             else:

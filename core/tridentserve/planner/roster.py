@@ -25,11 +25,12 @@ from tridentserve.planner.leases import Leases
 from tridentserve.planner.scarcity import Scarcity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Kind:
     """Workers that are alike for dispatch: they differ in name, memory domain and room only.
 
-    One object a kind, compared by identity: it is looked up with every lease.
+    One object a kind, compared by identity: it is looked up with every lease. Only `Roster` changes
+    it, and of it only who there is and how much room they have.
     """
 
     pipeline: PipelineName
@@ -42,18 +43,12 @@ class Kind:
     strategies: tuple[Strategy, ...]
     widest: Strategy
     """The strategy of the most devices that its workers allow."""
+    devices: int
+    """Of one worker."""
     rooms: tuple[list[WorkerId], ...]
-    """Workers by how many vacant devices they have, each list by name; only `Roster` changes it."""
-
-    @property
-    def devices(self) -> int:
-        """Devices of one worker."""
-        return len(self.rooms) - 1
-
-    @property
-    def size(self) -> int:
-        """How many workers there are."""
-        return sum(map(len, self.rooms))
+    """Workers by how many vacant devices they have, each list by name."""
+    size: int = 0
+    """How many workers there are."""
 
 
 _Alike = tuple[object, ...]
@@ -84,6 +79,7 @@ def _new_kind(worker: Worker) -> Kind:
         concurrent=worker.concurrent,
         strategies=worker.strategies,
         widest=max(fitting, key=lambda one: one.degree, default=SINGLE),
+        devices=len(worker.devices),
         rooms=tuple([] for _ in range(len(worker.devices) + 1)),
     )
 
@@ -94,6 +90,7 @@ class Roster:
     def __init__(self) -> None:
         """Nobody is there."""
         self._workers: dict[WorkerId, Worker] = {}
+        self._view = MappingProxyType(self._workers)
         self._kinds: dict[WorkerId, Kind] = {}
         self._by_likeness: dict[_Alike, Kind] = {}
         self._vacant: dict[WorkerId, int] = {}
@@ -110,7 +107,7 @@ class Roster:
     @property
     def workers(self) -> Mapping[WorkerId, Worker]:
         """Every worker that is up, draining ones included."""
-        return MappingProxyType(self._workers)
+        return self._view
 
     def capable(self, stage: Stage) -> tuple[Worker, ...]:
         """Workers that can be given a stage, in the order in which they came."""
@@ -160,6 +157,7 @@ class Roster:
             kind = self._by_likeness.setdefault(likeness, _new_kind(worker))
             count = self._vacant[worker.id] = self._leases.count(worker)
             insort(kind.rooms[count], worker.id)
+            kind.size += 1
             self._kinds[worker.id] = kind
         self._changed(worker, kinds=new)
 
@@ -171,6 +169,7 @@ class Roster:
         if kind is not None:
             self._scarcity.remove(worker)
             _discard(kind.rooms[self._vacant.pop(worker.id)], worker.id)
+            kind.size -= 1
         last = kind is not None and not kind.size
         if last:
             del self._by_likeness[_alike(worker)]
@@ -211,7 +210,7 @@ class Roster:
     @property
     def is_shared(self) -> bool:
         """Whether any device is held by several workers."""
-        return self._leases.is_shared
+        return self._leases.shared > 0
 
     def lease(self, devices: Sequence[DeviceId], worker: WorkerId) -> None:
         """A segment of the worker begins to run on these devices."""

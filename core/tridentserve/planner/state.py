@@ -82,6 +82,7 @@ class State:
     def __init__(self) -> None:
         """Start empty."""
         self._journeys: dict[RequestId, Journey] = {}
+        self._view = MappingProxyType(self._journeys)
         self._waiting: dict[Stage, dict[RequestId, None]] = {stage: {} for stage in Stage}
         self._roster = Roster()
         self._segments = Segments(self._roster)
@@ -91,7 +92,7 @@ class State:
     @property
     def journeys(self) -> Mapping[RequestId, Journey]:
         """Every request that has not left, in order of arrival."""
-        return MappingProxyType(self._journeys)
+        return self._view
 
     def waiting(self, stage: Stage) -> list[Journey]:
         """Requests that wait for a stage, in the order in which they began to."""

@@ -45,12 +45,14 @@ class Batches:
 
     def joinable(self, search: Search) -> Place | None:
         """A call with a seat left, of the same work key and on as many devices."""
+        seats = [place for place in self if place.seats]
+        if not seats:
+            return None
         key = work_key(search.journey)
         places = [
             place
-            for place in self
-            if place.seats
-            and place.key == key
+            for place in seats
+            if place.key == key
             and place.kind in search.kinds
             and len(place.devices) == search.width(place.kind)
             and place.worker.id not in search.skipped

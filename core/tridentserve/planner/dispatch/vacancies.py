@@ -61,6 +61,8 @@ class Vacancies:
         Of those that were not touched, only the first `each` by name of each room.
         """
         for vacant in range(width, kind.devices + 1):
+            if not kind.rooms[vacant]:
+                continue  # as most are on a busy fleet, where this is asked most
             usable = (
                 name
                 for name in kind.rooms[vacant]
