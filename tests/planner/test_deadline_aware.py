@@ -372,6 +372,16 @@ def test_late_work_displaces_nothing_that_is_on_time_until_it_has_aged() -> None
         assert "newer" not in floor.running()
 
 
+def test_what_is_late_takes_the_largest_efficient_degree_that_fits_however_dear() -> None:
+    floor = driver(replace(ALONE, pricing=Pricing(beta=100)))
+    diffuse(floor, "a", 1, LARGE)
+    first = segment(floor, "a").strategy.degree
+    floor.finish("a")  # decodes on one device
+    diffuse(floor, "b", 1, LARGE)
+
+    assert (first, segment(floor, "b").strategy.degree) == (8, 4)
+
+
 @pytest.mark.parametrize("far", [HORIZON_S * 10, float("inf")])
 def test_a_far_deadline_does_not_wait_for_ever(far: float) -> None:
     floor = driver(ALONE, node("n1", 1))

@@ -36,13 +36,10 @@ class Clearing:
         known = self._known.get(name)
         if known is not None:
             return known
-        worker = self._state.workers[name]
-        moments = [self._now] * len(self._floor.vacant_devices(worker))
-        moments += self._started.get(name, [])
-        for segment in self._state.running(name):
-            remaining_s = self._running.remaining_s(self._state, segment, self._now)
-            ends_s = inf if remaining_s is None else self._now + remaining_s
-            moments += [ends_s] * len(segment.devices)
+        vacant = self._floor.vacant_devices(self._state.workers[name])
+        running = self._running.ends(self._state, name, self._now)
+        moments = [self._now] * len(vacant) + self._started.get(name, [])
+        moments += [max(self._now, ends_s) for ends_s in running.values()]
         moments.sort()
         self._known[name] = moments
         return moments

@@ -93,7 +93,9 @@ class DeadlineAware:
                 stages = {turn.stage, *(entry[2].stage for entry in line)}
                 if not any(floor.open(stage) for stage in stages):
                     return
-            following = turn.following() if tried < (_DEPTH if turn.choosy else 1) else None
+            if tried and (tried >= (_DEPTH if turn.choosy else 1) or desk.is_vain(turn)):
+                continue
+            following = turn.following()
             if following is not None:
                 heapq.heappush(line, (following.rank, tried, following))
 

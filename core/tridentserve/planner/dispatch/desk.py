@@ -93,7 +93,7 @@ class Desk:
             turn: its own.
         """
         self._patient_s = inf
-        offers, on_time = turn.outlook.offers, self._on_time(turn)
+        offers, on_time = turn.outlook.offers, turn.outlook.within(turn.due_s - self._now)
         for offer in self._choices(journey, turn, on_time):
             attempt = (turn.queue.key, offer.degree)
             place = None if attempt in self._failed else self._find(journey, offer)
@@ -124,6 +124,18 @@ class Desk:
         if self._held_s < inf:
             yield WakeAt(at_s=self._held_s, reason="DeadlineAware: takes fewer devices then")
 
+    def is_vain(self, turn: Turn) -> bool:
+        """Whether nobody after this one, which has no place, can be given anything in its class.
+
+        Every degree was looked for in vain, and those after it have more time, so that a node that
+        is not kept for this one is not kept for them.
+        """
+        offers = turn.outlook.offers
+        if any((turn.queue.key, one.degree) not in self._failed for one in offers):
+            return False
+        on_time = turn.outlook.within(turn.due_s - self._now)
+        return self._drains is None or not on_time or not self._drains.would_keep(on_time[0])
+
     def _blocked(self, turn: Turn, on_time: Sequence[Offer]) -> None:
         if not on_time:
             return
@@ -135,12 +147,6 @@ class Desk:
             if left_s < redecision.urgent_s:
                 self.urgent = on_time[0]
 
-    def _on_time(self, turn: Turn) -> list[Offer]:
-        if not turn.outlook.is_known:
-            return []
-        left_s = turn.due_s - self._now
-        return [one for one in turn.outlook.offers if turn.outlook.total_s(one.option) <= left_s]
-
     def _choices(self, journey: Journey, turn: Turn, on_time: Sequence[Offer]) -> Sequence[Offer]:
         """Degrees that it takes, the best first."""
         if not turn.outlook.is_known:
@@ -149,9 +155,10 @@ class Desk:
         if on_time and turn.tier is not Tier.AGED:
             best = worth(self._prompt(journey, turn, on_time), pricing, self._price)
             return [best, *self._smaller(journey, best, on_time)]
-        # Late anyway: whatever fits, so that it does not wait for a width that helps nobody.
+        # Late anyway: whatever fits, so that it does not wait for a width that helps nobody. Its
+        # price is no reason to make it later still, as long as devices are used well.
         offers = turn.outlook.offers
-        first = worth(offers, pricing, self._price)
+        first = worth(offers, None, self._price)
         return [first, *(one for one in reversed(offers) if one.degree < first.degree)]
 
     def _smaller(self, journey: Journey, best: Offer, on_time: Sequence[Offer]) -> list[Offer]:
@@ -178,8 +185,8 @@ class Desk:
         if self._settings.pricing is None or not self._hurries:
             return on_time
         stretched_s = self._settings.pricing.stretch * turn.outlook.best_s
-        left_s = journey.demand.arrived_s + stretched_s - self._now
-        return [one for one in on_time if turn.outlook.total_s(one.option) <= left_s] or on_time
+        until_s = min(turn.due_s, journey.demand.arrived_s + stretched_s)
+        return turn.outlook.within(until_s - self._now) or on_time
 
     def _find(self, journey: Journey, offer: Offer) -> Place | None:
         if self._is_full(offer):

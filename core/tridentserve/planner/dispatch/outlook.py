@@ -39,6 +39,16 @@ class Outlook:
     """Mean seconds until it is done, alone, by the largest efficient degree (k*)."""
     is_known: bool = False
     """False where the time of some stage is unknown; all seconds are 0 then."""
+    totals_s: tuple[float, ...] = ()
+    """`total_s` of every offer, kept since everyone that waits in vain asks for all; else empty."""
+
+    def within(self, seconds: float) -> list[Offer]:
+        """Degrees by which the request is done within so long, ascending; none where unknown."""
+        return [
+            offer
+            for offer, total_s in zip(self.offers, self.totals_s, strict=False)
+            if total_s <= seconds
+        ]
 
     def total_s(self, option: Option | None) -> float:
         """Seconds until the request is done, at the 90 % quantile, if it starts at this degree."""
@@ -50,7 +60,7 @@ class Outlook:
     @property
     def fastest_s(self) -> float:
         """Seconds until it is done by its fastest degree, at the 90 % quantile."""
-        return min((self.total_s(offer.option) for offer in self.offers), default=0.0)
+        return min(self.totals_s, default=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +114,14 @@ class Outlooks:
             margin_s = hypot(margin_s, fastest.q90_s - fastest.mean_s)
             stage = following
         best = k_star(tuple(offer.option for offer in offers if offer.option is not None))
-        return Outlook(
+        outlook = Outlook(
             offers=offers,
             rest_s=rest_s,
             rest_margin_s=margin_s,
             best_s=rest_s + (best.mean_s if best is not None else 0.0),
             is_known=True,
         )
+        return replace(outlook, totals_s=tuple(outlook.total_s(one.option) for one in offers))
 
     def _fastest(self, state: State, journey: Journey, stage: Stage) -> Option | None:
         """A later stage at its fastest; None where nobody hosts it, or its time is unknown."""

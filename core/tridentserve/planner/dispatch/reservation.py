@@ -78,11 +78,16 @@ class Drains:
 
     def keep(self, offer: Offer) -> None:
         """Keep a node for a request that cannot start, if it is wide enough to need one."""
-        size = sum(kind.size for kind in offer.kinds)
-        most = min(self._settings.nodes, max(1, int(self._settings.share * size)))
-        kept = len(self._kept) + len(self._asked)
-        if kept < most and offer.degree >= self._settings.degree:
+        if self.would_keep(offer):
             self._asked.append(offer)
+
+    def would_keep(self, offer: Offer) -> bool:
+        """Whether another node would be kept for a request of this least degree."""
+        kept = len(self._kept) + len(self._asked)
+        if offer.degree < self._settings.degree or kept >= self._settings.nodes:
+            return False
+        size = sum(kind.size for kind in offer.kinds)
+        return kept < max(1, int(self._settings.share * size))
 
     def _choose(self, offer: Offer) -> None:
         best: tuple[float, int, WorkerId] | None = None
