@@ -17,7 +17,7 @@ from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.errors import InvalidFieldError
-from tridentserve.planner import scaling, transitions
+from tridentserve.planner import pools, scaling, transitions
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.protocols import PlacementInputs, PlacementPlanner
 from tridentserve.sim.agenda import Agenda, Rank
@@ -31,7 +31,7 @@ from tridentserve.sim.pods import REVISION, Pod
 from tridentserve.sim.workload import Ask
 from tridentserve.sim.world import World
 
-_PATIENCE = transitions.Patience(unschedulable_s=30.0, start_s=600.0, retry_s=300.0, tick_s=5.0)
+_PATIENCE = pools.Patience(unschedulable_s=30.0, start_s=600.0, retry_s=300.0, tick_s=5.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Placing:
         self._settings, self._asks, self._cost = scenario.placement, experiment.asks, cost
         self._profile, self._fixed = profile, experiment.plan
         self._spec = spec_of(scenario)
-        self._scaling, self._moving = scaling.NO_MEMORY, transitions.NO_MEMORY
+        self._scaling, self._moving = scaling.NO_MEMORY, pools.NO_MEMORY
         self._seconds: dict[tuple[Stage, int], float] = {}
         self.plan: PlacementPlan | None = None
         self.changes = 0
@@ -116,7 +116,7 @@ class Placing:
         if self._planner is None or self.plan is None:
             return
         fleet = self._bench.fleet
-        room = transitions.Room(gpu_percent=100 * fleet.devices)
+        room = pools.Room(gpu_percent=100 * fleet.devices)
         steps, self._moving = transitions.next_steps(
             fleet.observe(), self.plan, REVISION, room, self._moving, now, _PATIENCE
         )
@@ -127,7 +127,7 @@ class Placing:
         for back in changes.back:
             self._bench.dispatch.worker_up(back, now)
         self._start(changes.placed, now)
-        waits = [step.until_s for step in steps if isinstance(step, transitions.Wait)]
+        waits = [step.until_s for step in steps if isinstance(step, pools.Wait)]
         if waits:
             self._bench.agenda.add(max(now + 1.0, min(waits)), Rank.LOOK, Move())
         self.reap(now)
