@@ -24,11 +24,13 @@ SOLVING = [("placement.planner", "placement: {planner: Joint}"), ("dispatch", "d
 
 
 def test_operator_router_and_simulator_ask_one_registry() -> None:
-    placement = {tridentserve_operator.decide.placement_planner, experiment.placement_planner}
-    dispatch = {tridentserve_router.dispatcher.dispatch_planner, experiment.dispatch_planner}
+    operator, router = vars(tridentserve_operator.decide), vars(tridentserve_router.dispatcher)
+    simulator = vars(experiment)
 
-    assert placement == {registry.placement_planner}
-    assert dispatch == {registry.dispatch_planner}
+    assert operator["placement_planner"] is registry.placement_planner
+    assert router["dispatch_planner"] is registry.dispatch_planner
+    assert simulator["placement_planner"] is registry.placement_planner
+    assert simulator["dispatch_planner"] is registry.dispatch_planner
 
 
 @pytest.mark.parametrize(("kind", "name"), POLICIES)
