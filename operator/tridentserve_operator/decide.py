@@ -16,7 +16,15 @@ from tridentserve.domain.stages import Stage
 from tridentserve.manifest.status import Status
 from tridentserve.planner import scaling, transitions
 from tridentserve.planner.placement.budget import shape_of
-from tridentserve.planner.pools import Patience, PoolState, Room, Step, TransitionMemory, Wait
+from tridentserve.planner.pools import (
+    NO_MEMORY,
+    Patience,
+    PoolState,
+    Room,
+    Step,
+    TransitionMemory,
+    Wait,
+)
 from tridentserve.planner.protocols import PlacementInputs
 from tridentserve.planner.registry import placement_planner
 from tridentserve.planner.scaling import ScalingMemory
@@ -33,7 +41,7 @@ class Memory:
     planned_s: float = 0.0
     """When the planner was asked last."""
     scaling: ScalingMemory = scaling.NO_MEMORY
-    transition: TransitionMemory = transitions.NO_MEMORY
+    transition: TransitionMemory = NO_MEMORY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
