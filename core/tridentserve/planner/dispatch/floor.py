@@ -46,6 +46,8 @@ class Floor:
         self._batches = Batches()
         self._consumers = Consumers(state)
         self._eligible: dict[_Question, tuple[tuple[Kind, ...], frozenset[WorkerId]]] = {}
+        self._full: set[tuple[tuple[Kind, ...], int | None, frozenset[WorkerId]]] = set()
+        """Kinds, degree and who was skipped, where nobody had the room: nor will they later."""
 
     def open(self, stage: Stage) -> bool:
         """Whether any worker of a stage can take anything more."""
@@ -93,7 +95,8 @@ class Floor:
         in this decision cannot take it, so a stream of small work does not starve large work.
         """
         search = self._search(journey, degree, fit, prefer, barred, among)
-        best = self._best(search, near)
+        wanted = (search.kinds, degree, search.skipped)
+        best = None if wanted in self._full else self._best(search, near)
         if best is not None:
             return best
         joined = self._batches.joinable(search)
@@ -152,7 +155,8 @@ class Floor:
         firsts = [place for kind in search.kinds if (place := self._first(search, kind))]
         places += sorted(firsts, key=search.rank)
         if not places:
-            return None  # most questions of a busy fleet end here
+            self._full.add((search.kinds, search.degree, search.skipped))
+            return None
         allowed = (place for place in places if not self._guests.leaves(search, place))
         return min(allowed, key=lambda one: self._roster.loss(one.kind, stage), default=None)
 
