@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from tests.sim.worlds import profile, scenario
 
 import tridentserve_operator.decide
 import tridentserve_router.dispatcher
@@ -10,7 +11,7 @@ from tridentserve.errors import InvalidFieldError
 from tridentserve.manifest.v1alpha1 import parse
 from tridentserve.planner import registry
 from tridentserve.planner.cost import CostModel
-from tridentserve.sim import experiment
+from tridentserve.sim.experiment import experiment_of
 from tridentserve.sim.files import YamlFile
 from tridentserve.sim.reading import scenario_of
 from tridentserve_operator.testing import pipeline_body
@@ -23,14 +24,26 @@ OFFERED = {"placement": registry.PLACEMENT_NAMES, "dispatch": registry.DISPATCH_
 SOLVING = [("placement.planner", "placement: {planner: Joint}"), ("dispatch", "dispatch: Ilp")]
 
 
-def test_operator_router_and_simulator_ask_one_registry() -> None:
+def test_operator_and_router_ask_the_registry() -> None:
     operator, router = vars(tridentserve_operator.decide), vars(tridentserve_router.dispatcher)
-    simulator = vars(experiment)
 
     assert operator["placement_planner"] is registry.placement_planner
     assert router["dispatch_planner"] is registry.dispatch_planner
-    assert simulator["placement_planner"] is registry.placement_planner
-    assert simulator["dispatch_planner"] is registry.dispatch_planner
+
+
+@pytest.mark.parametrize("name", registry.PLACEMENT_POLICIES)
+def test_the_simulator_places_by_the_planner_of_the_registry(name: str) -> None:
+    given = experiment_of(scenario(placement={"planner": name}), profile(), ())
+
+    assert given.placement is not None
+    assert type(given.placement()) is type(registry.placement_planner(name))
+
+
+@pytest.mark.parametrize("name", registry.DISPATCH_POLICIES)
+def test_the_simulator_dispatches_by_the_planner_of_the_registry(name: str) -> None:
+    given, cost = experiment_of(scenario(dispatch=name), profile(), ()), CostModel()
+
+    assert type(given.dispatch(cost)) is type(registry.dispatch_planner(name, cost))
 
 
 @pytest.mark.parametrize(("kind", "name"), POLICIES)
