@@ -14,7 +14,7 @@ from tridentserve.domain.plans import PlacementPlan
 from tridentserve.planner.placement.moves import MoveCosts, MoveKind, lost_device_s, moves, staying
 from tridentserve.planner.placement.orchestrator import Orchestrator, OrchestratorSettings
 from tridentserve.planner.placement.packing import Bundle, pack, singled
-from tridentserve.planner.placement.replicas import arrange, needs_of, tenant_of
+from tridentserve.planner.placement.replicas import Needs, arrange, needs_of, tenant_of
 from tridentserve.planner.placement.smoothing import (
     Remembered,
     SmoothedMix,
@@ -223,6 +223,17 @@ def test_looking_twice_at_a_moment_counts_once() -> None:
     )
 
 
+def test_a_class_that_is_gone_fades_and_is_forgotten_below_a_thousandth() -> None:
+    gone, rest = LIGHT.mix[0], LIGHT.mix[1:]
+    known = smoothed(SmoothedMix(), LIGHT.mix, 0.0, 60.0)
+
+    fading = smoothed(known, rest, 300.0, 60.0)  # 0.7 % of what it was, a fourth of the whole
+    forgotten = smoothed(known, rest, 400.0, 60.0)  # 0.1 % of what it was
+
+    assert gone.shape in {one.shape for one in fading.rates}
+    assert {one.shape for one in forgotten.rates} == {one.shape for one in rest}
+
+
 def test_an_unknown_load_leaves_the_remembered_mix_as_it_is() -> None:
     _, known = smoothed_survey(question("flux", LIGHT, now=0.0), Remembered(), 60.0)
 
@@ -292,6 +303,12 @@ def test_the_trigger_compares_what_the_parts_could_serve() -> None:
 
     assert rates[E] == pytest.approx(2.0)  # 0.5 s a request
     assert rates[DC] < rates[E]
+
+
+def test_a_type_that_no_class_works_on_bounds_no_rate() -> None:
+    needs = Needs(by_type=((EDC, 0.0), (E, 0.5)))
+
+    assert needs.headroom({E: 2}) == {E: 4.0}
 
 
 @settings(max_examples=60, deadline=None)

@@ -56,6 +56,29 @@ def test_the_first_plan_is_taken_as_it_is_wanted() -> None:
     assert story.diffuse() == (7, 100)
 
 
+def test_a_stage_that_no_plan_speaks_of_gets_its_least_at_the_largest_fraction() -> None:
+    spec = pipeline(stage_spec(D, least=2, fractions=(25, 50, 100)))
+    silent = plan_of(spec)
+    wanted = replace(silent, pools=tuple(p for p in silent.pools if D not in p.shape.stages))
+
+    plan, _ = bound(spec, wanted, None, NO_MEMORY, LOAD, 5.0)
+
+    assert size(plan, D) == (2, 100)
+
+
+def test_what_is_held_back_says_whether_more_or_less_is_wanted() -> None:
+    story = Story(pipeline(up=rule(60)))
+    story.during(120, diffuse=(4, 100))
+    more = story.look(diffuse=(8, 100))
+    story.during(120, diffuse=(4, 100))
+    less = story.look(diffuse=(1, 100))
+
+    (up,) = [one.message for one in more.reasons if one.code == "ScaleUpStabilized"]
+    (down,) = [one.message for one in less.reasons if one.code == "ScaleDownStabilized"]
+    assert "more is wanted, but not yet for 60 s" in up
+    assert "less is wanted, but not yet for 300 s" in down
+
+
 def test_growth_is_immediate_up_to_the_policies() -> None:
     story = Story(pipeline(stage_spec(D, most=50)))
     story.look(diffuse=(1, 100))

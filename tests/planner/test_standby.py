@@ -1,11 +1,13 @@
 """No plan rests on a single encoder or decoder, or on one that diffuse crowds out."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.planner.placements import TRACES, devices, mix, nodes, profile, question
+from tests.planner.specs import codes
 from tests.sim.worlds import scenario
 
 from tridentserve.domain.plans import PlacementPlan
@@ -119,6 +121,17 @@ def test_a_lone_encoder_is_exposed_by_a_share_of_all_devices() -> None:
     assert prediction is not None
     assert prediction.exposed == 8.0
     assert prediction.score[0] >= prediction.unserved + 8.0 - 1e-6
+
+
+def test_a_second_encoder_is_worth_the_restart_of_what_it_takes_a_device_from() -> None:
+    asked = question("flux", mix("flux", 0.25), nodes(8, 8, 8, 8))
+    alone = Joint(JointSettings(aims=Aims(replicas=0))).plan(asked)
+
+    after = Joint(JointSettings(dwell_s=0.0)).plan(replace(asked, previous=alone, now=600.0))
+
+    assert apart(alone, Stage.ENCODE) == 1
+    assert apart(after, Stage.ENCODE) == 2
+    assert "Transition" in codes(after)
 
 
 # --- what becomes of it ---------------------------------------------------------------------------
