@@ -259,6 +259,26 @@ def test_whatever_a_planner_does_every_request_ends_once(
     assert usage.overhead + sum(work for _, work in usage.work) <= usage.held + 1e-6
 
 
+def test_what_a_planner_wants_of_one_whose_end_it_is_about_to_hear_comes_too_late() -> None:
+    """Both of a batch end at one moment, and it hears of one after the other."""
+
+    def more(state: State, event: Event, now: float) -> list[Action]:
+        if state.queue_length(Stage.ENCODE) == 1:
+            return [WakeAt(at_s=now + 1.0, reason="for the second")]
+        running = [one for name in state.workers for one in state.running(name)]
+        if not isinstance(event, StageFinished) or event.stage is not Stage.ENCODE:
+            return []
+        return [
+            Yield(segment=one.id, epoch=Epoch(one.epoch + 1), reason="test")
+            for one in running
+            if one.stage is Stage.ENCODE
+        ]
+
+    result = play(scenario(batch=2), asks(0.0, 0.0), Script(batch=2, more=more))
+    assert (result.decisions.yields, result.decisions.impossible_count) == (0, 0)
+    assert {one.outcome for one in result.records} == {Outcome.FINISHED}
+
+
 def test_a_planner_that_asks_for_now_again_and_again_does_not_stop_the_clock() -> None:
     script = Script(more=lambda state, event, now: [WakeAt(at_s=now, reason="now")])
     result = play(scenario(drain_s=1.0, duration_s=1.0), asks(0.0), script)

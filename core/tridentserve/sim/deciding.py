@@ -22,6 +22,7 @@ from tridentserve.domain.dispatch import (
     WorkerUp,
     Yield,
 )
+from tridentserve.domain.ids import SegmentId
 from tridentserve.domain.stages import STAGES
 from tridentserve.planner.protocols import DispatchPlanner
 from tridentserve.planner.state import State
@@ -81,6 +82,12 @@ class Deciding:
         self._ledger, self._agenda = ledger, agenda
         self._rates, self._devices, self._stopwatch = rates, devices, stopwatch
         self.tally = Tally()
+        self.untold: set[SegmentId] = set()
+        """Segments that have reached an end or a step of which the planner is about to hear.
+
+        Of a batch, and of all that a lost worker ran, it hears one by one. What it wants of the
+        others meanwhile comes too late, as a message to a worker would, and is dropped.
+        """
         self._alarm_s: float | None = None
         self._free_s = 0.0
         """When the planner is done with its last decision."""
@@ -123,6 +130,8 @@ class Deciding:
         """Do what can be done; workers that are other than they were because of it."""
         starts = Starts(self._state, self._workshop, ready_s)
         for action in actions:
+            if self._is_late(action):
+                continue
             problem = self._refusal(action, starts)
             if problem is None:
                 try:
@@ -135,6 +144,15 @@ class Deciding:
             self.tally.actions[type(action).__name__] += 1
             self._do(action, starts, now, ready_s)
         return starts.begin()
+
+    def _is_late(self, action: Action) -> bool:
+        match action:
+            case Resize(segment=segment) | Yield(segment=segment):
+                return segment in self.untold
+            case Resume(segment=resumed):
+                return resumed.id in self.untold
+            case _:
+                return False
 
     def _refusal(self, action: Action, starts: Starts) -> str | None:
         """Why an action cannot be carried out, beside what the state knows."""

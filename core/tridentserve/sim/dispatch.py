@@ -6,6 +6,7 @@ runs of one stage as in the router, the request has failed.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.dispatch import (
@@ -93,6 +94,7 @@ class Dispatch:
     def worker_lost(self, worker: WorkerId, now: float) -> None:
         """A worker is lost with what ran there, and with the outputs that lay there."""
         jobs = self._workshop.abandon(worker, now)
+        self.deciding.untold.update(segment for job in jobs for segment in job.segments)
         self._preparing.gone(worker, lost=True)
         self.deciding.tell(WorkerDown(worker=worker), now)
         for job in jobs:
@@ -125,13 +127,16 @@ class Dispatch:
 
     def _stop(self, call: Call, step: int, now: float) -> None:
         changes, members = dict(call.pending), dict(call.job.members)
-        for segment in self._workshop.stop(call, now):
+        stopped = self._workshop.stop(call, now)
+        self.deciding.untold.update(stopped)
+        for segment in stopped:
             for request in members[segment]:
                 match changes.get(segment):
                     case Yield():
                         self._ledger.waits(request, call.job.stage, now)
                     case Resize(strategy=strategy):
                         self._ledger.runs(request, call.job.stage, strategy.degree, now)
+            self.deciding.untold.discard(segment)
             self.deciding.tell(StepFinished(segment=segment, step=step), now)
 
     def _finish(self, call: Call, now: float) -> None:
@@ -149,7 +154,8 @@ class Dispatch:
                 worker=call.worker.id,
             )
         following = job.stage.next
-        for request in job.requests:
+        self.deciding.untold.update(job.segments)
+        for request in self._one_by_one(job):
             if following is None:
                 self._ledger.ended(request, Outcome.FINISHED, now)
                 self._preparing.forget(request)
@@ -161,7 +167,8 @@ class Dispatch:
 
     def _fail(self, job: Job, worker: WorkerId, now: float) -> None:
         """Requests whose run has no result go on elsewhere, or have failed for good."""
-        for request in job.requests:
+        self.deciding.untold.update(job.segments)
+        for request in self._one_by_one(job):
             self._ledger.lost_run(request)
             self._attempts[request, job.stage] += 1
             if self._attempts[request, job.stage] >= MAX_ATTEMPTS:
@@ -171,6 +178,14 @@ class Dispatch:
             else:
                 again = self._preparing.readable(request, job.stage)
                 self._send_back(request, job.stage, again, frozenset({worker}), now)
+
+    def _one_by_one(self, job: Job) -> Iterator[RequestId]:
+        """The requests of a job that is over; with the last one of a segment, that is told."""
+        for segment, requests in job.members:
+            for request in requests:
+                if request == requests[-1]:
+                    self.deciding.untold.discard(segment)
+                yield request
 
     def _send_back(
         self,
