@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tridentserve.domain.profiles import Profile, Sample
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
-from tridentserve.domain.strategy import Strategy
+from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.cost.interpolation import Point, seconds_at
 
 E, D, C = STAGES
 SMALL, MIDDLE, LARGE = (Shape(height=side, width=64) for side in (64, 128, 256))
@@ -95,6 +96,14 @@ def test_beyond_the_known_shapes_the_line_goes_on_but_not_to_nothing() -> None:
     assert mean(cost, C, Shape(height=8, width=64)) == pytest.approx(0.1)
 
 
+def test_where_less_was_measured_than_communication_takes_the_line_is_straight() -> None:
+    low = Point(size=1000, seconds=1.0, communication_s=2.0)
+    high = Point(size=3000, seconds=9.0, communication_s=1.0)
+    asked = Point(size=2000, communication_s=1.5)
+
+    assert seconds_at(low, high, asked, curved=True) == pytest.approx(5.0)
+
+
 def test_one_known_shape_has_a_fixed_part_and_encode_knows_no_shape() -> None:
     cost = measured((C, SMALL, 1.0), (E, SMALL, 0.2))
 
@@ -158,6 +167,20 @@ def test_a_profile_answers_before_the_first_request() -> None:
     assert estimate.mean_s == pytest.approx(2.5)
     assert estimate.q90_s > estimate.mean_s
     assert estimate.peak_bytes == 7
+
+
+def test_a_shape_of_the_profile_has_its_own_strategies_and_any_other_its_neighbours_too() -> None:
+    pair = Strategy(ulysses=2)
+    samples = (
+        Sample(stage=D, shape=SMALL, fixed_s=0.0, step_s=0.2),
+        Sample(stage=D, shape=LARGE, fixed_s=0.0, step_s=0.4),
+        Sample(stage=D, shape=LARGE, fixed_s=0.0, step_s=0.3, strategy=pair),
+    )
+    cost = CostModel(Profile(name="p", source="test", samples=samples))
+    cost.observe(D, MIDDLE, 4, 100, 1.0)
+
+    assert cost.strategies(D, SMALL) == (SINGLE,)
+    assert cost.strategies(D, MIDDLE) == (SINGLE, pair)
 
 
 def test_measurements_outweigh_a_profile_and_keep_its_fixed_part() -> None:
