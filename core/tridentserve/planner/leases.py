@@ -33,18 +33,21 @@ class Leases:
         lessees = self._lessees.get(device)
         return lessees is not None and any(lessee != besides for lessee in lessees)
 
-    def is_vacant(self, device: DeviceId, worker: Worker) -> bool:
-        """Whether a worker that holds a device could start a call on it now."""
-        lessees = self._lessees.get(device)
-        return not lessees or (worker.isolated and worker.id not in lessees)
-
-    def count(self, worker: Worker) -> int:
-        """Devices on which a worker could start calls now."""
+    def vacant(self, worker: Worker) -> list[DeviceId]:
+        """Devices on which a worker that holds them could start calls now, in its order."""
+        lessees = self._lessees
+        vacant = [device for device in worker.devices if device not in lessees]
+        if len(vacant) == len(worker.devices):
+            return vacant
+        if worker.isolated:
+            vacant = [
+                device for device in worker.devices if worker.id not in lessees.get(device, ())
+            ]
         if not worker.concurrent and any(
-            worker.id in self._lessees.get(device, ()) for device in worker.devices
+            worker.id in lessees.get(device, ()) for device in worker.devices
         ):
-            return 0
-        return sum(self.is_vacant(device, worker) for device in worker.devices)
+            return []
+        return vacant
 
     def held(self, worker: Worker) -> None:
         """A worker holds its devices."""

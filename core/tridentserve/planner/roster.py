@@ -155,7 +155,7 @@ class Roster:
             likeness = _alike(worker)
             new = likeness not in self._by_likeness
             kind = self._by_likeness.setdefault(likeness, _new_kind(worker))
-            count = self._vacant[worker.id] = self._leases.count(worker)
+            count = self._vacant[worker.id] = len(self._leases.vacant(worker))
             insort(kind.rooms[count], worker.id)
             kind.size += 1
             self._kinds[worker.id] = kind
@@ -226,7 +226,7 @@ class Roster:
             before = self._vacant.get(holder)
             if before is None:
                 continue
-            count = self._leases.count(self._workers[holder])
+            count = len(self._leases.vacant(self._workers[holder]))
             if count != before:
                 rooms = self._kinds[holder].rooms
                 _discard(rooms[before], holder)
@@ -274,9 +274,7 @@ class Roster:
 
     def vacant_devices(self, worker: Worker) -> tuple[DeviceId, ...]:
         """The devices that `vacant` counts, in the worker's order."""
-        if not self.vacant(worker.id):
-            return ()
-        return tuple(device for device in worker.devices if self._leases.is_vacant(device, worker))
+        return tuple(self._leases.vacant(worker)) if self.vacant(worker.id) else ()
 
 
 def _discard(names: list[WorkerId], name: WorkerId) -> None:

@@ -33,8 +33,9 @@ class Vacancies:
     def any_of(self, kind: Kind, *, besides: WorkerId | None = None) -> bool:
         """Whether a worker of a kind has any device left, one worker apart."""
         for names in kind.rooms[1:]:
-            if any(name not in self._left and name != besides for name in names):
-                return True
+            for name in names:
+                if name not in self._left and name != besides:
+                    return True
         return any(
             left and name != besides and self._roster.kind(name) is kind
             for name, left in self._left.items()
