@@ -356,8 +356,25 @@ def test_production_never_asks_for_what_its_router_cannot_do() -> None:
 # --- late and far deadlines -----------------------------------------------------------------------
 
 
-def test_late_work_displaces_nothing_that_is_on_time_until_it_has_aged() -> None:
+@pytest.mark.parametrize(("slack_s", "first"), [(3, "fine"), (60, "late")])
+def test_what_is_late_goes_before_what_can_wait_for_it_and_after_what_cannot(
+    slack_s: float, first: str
+) -> None:
+    """One device; each takes 4 steps of a second, and 1 s of decode."""
     floor = driver(ALONE, node("n1", 1))
+    diffuse(floor, "runs", 100, SMALL)
+    floor.now = 10.0
+    floor.arrive(demand("late", 0, 9, shape=SMALL))
+    floor.arrive(demand("fine", 10, 10 + 6 + slack_s, shape=SMALL))
+    while floor.running():
+        floor.finish(floor.running()[0])
+    diffused = [one.segment.requests[0].request for one in floor.started if one.segment.stage is D]
+
+    assert diffused[:2] == ["runs", first]
+
+
+def test_late_work_displaces_nothing_that_is_on_time_until_it_has_aged() -> None:
+    floor = driver(replace(ALONE, mingling=False), node("n1", 1))
     floor.arrive(demand("runs", 0, 100, shape=SMALL))
     floor.now = 10.0
     floor.arrive(demand("late", 0, 9, shape=SMALL), demand("fine", 10, 100, shape=SMALL))

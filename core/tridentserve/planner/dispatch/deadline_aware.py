@@ -43,7 +43,7 @@ _WHY = {
     Tier.AGED: "late for so long that it goes first",
     Tier.ENCODE: "encode, before it can be planned for",
     Tier.ON_TIME: "the most urgent that can be on time",
-    Tier.LATE: "late, and nothing that is on time can use this",
+    Tier.LATE: "late, and nothing that is on time needs this before it is done",
 }
 
 _Entry = tuple[Rank, int, Turn]
@@ -132,7 +132,8 @@ class DeadlineAware:
             for queue in self._queues.of(stage):
                 journey = state.journeys[queue.tickets[0][1]]
                 outlook, fastest_s = self._outlooks.of(state, queue.key, journey)
-                for turn in turns(queue, outlook, fastest_s, now, self._settings.patience):
+                patience, mingling = self._settings.patience, self._settings.mingling
+                for turn in turns(queue, outlook, fastest_s, now, patience, mingling=mingling):
                     line.append((turn.rank, 0, turn))
         heapq.heapify(line)
         return line

@@ -43,6 +43,8 @@ class Settings:
     water_filling: WaterFilling | None = field(default_factory=WaterFilling)
     redecision: Redecision | None = None
     """Off by default: the router does not carry resizes out."""
+    mingling: bool = True
+    """Whether what is late goes before what is on time and can wait for it (`urgency`)."""
     patience: float = PATIENCE
     """Times its remaining seconds that a request may be late before it goes before all others."""
     store: str = "redis"

@@ -17,9 +17,10 @@ nobody is held back: the devices that it would leave idle are what others wait f
 
 The load of a moment knows nothing of what is about to come; a placement that plans for rates does.
 Its dual price says what one more device would save, in devices: 1 while the cluster suffices for
-the rates, and up to its penalty for unserved demand where it does not. So requests count as many
-times as the plan's price says, wherever they are counted here: a plan of scarcity makes devices
-dear before the queue has grown, and one that is out of date cannot, once nobody is left to wait.
+the rates, and up to its penalty for unserved demand where it does not. So with `planned` requests
+count as many times as the plan's price says, wherever they are counted here: a plan of scarcity
+makes devices dear before the queue has grown, and one that is out of date cannot, once nobody is
+left to wait.
 
 Without pricing the degree is the largest efficient one (paper section 1.5).
 """
@@ -47,8 +48,9 @@ class Pricing:
     """Requests in the system per device beyond which nobody is done in good time any more, and
     `stretch` would only waste devices."""
 
-    planned: bool = True
-    """Whether requests count as many times as the placement's price for diffuse, if it has one."""
+    planned: bool = False
+    """Whether requests count as many times as the placement's price for diffuse, if it has one.
+    Off, since it gained nothing where it was measured (the decision record says where)."""
     patience: float = 1.0
     """Times the seconds that its degree saves over a smaller one for which a request is held back;
     0 takes what is free at once, infinity waits as long as the smaller one would be late."""

@@ -9,9 +9,13 @@ Four tiers, the first first:
 | on time | can be on time by its fastest degree | latest start: deadline less its fastest seconds |
 | late | cannot be on time any more | the least to do first, then deadline |
 
-So late work displaces nothing that is on time until it has aged, and nothing starves: members of a
-class stand in the order of their deadlines, and an aged request goes before all but those aged
-before it. Deadlines count at least the arrival, so nobody can ask to be always first, and at most
+So late work displaces nothing that is on time until it has aged. Where late requests *mingle* they
+displace nothing either, and need not wait for that: one that is late goes before those on time that
+can still start when it is done, as if it had to start then itself. Short ones hardly wait so, long
+ones wait for nearly everybody.
+
+Nothing starves: members of a class stand in the order of their deadlines, and an aged request goes
+before all but those aged before it. Deadlines count at least the arrival, so nobody can ask to be always first, and at most
 `HORIZON_S` after it, so nobody waits for ever by asking for little.
 
 Who is late is a prefix of its class, found by bisection; nothing is kept from one decision to the
@@ -58,6 +62,8 @@ class Turn:
     position: int
     end: int
     """First position that is of another tier."""
+    mingles_s: float | None = None
+    """Now, where those that are late mingle with those on time."""
 
     @property
     def stage(self) -> Stage:
@@ -84,6 +90,8 @@ class Turn:
     def rank(self) -> Rank:
         """Its place among all that wait."""
         due_s = self.due_s
+        if self.tier is Tier.LATE and self.mingles_s is not None:
+            return (Tier.ON_TIME, self.mingles_s + self.fastest_s, due_s, self.request)
         match self.tier:
             case Tier.AGED:
                 order = due_s
@@ -105,6 +113,7 @@ class Turn:
             tier=self.tier,
             position=self.position + 1,
             end=self.end,
+            mingles_s=self.mingles_s,
         )
 
 
@@ -116,11 +125,25 @@ def within(journey: Journey) -> Priority:
 
 
 def turns(
-    queue: Queue, outlook: Outlook, fastest_s: float, now: float, patience: float = PATIENCE
+    queue: Queue,
+    outlook: Outlook,
+    fastest_s: float,
+    now: float,
+    patience: float = PATIENCE,
+    *,
+    mingling: bool = False,
 ) -> Iterator[Turn]:
     """The first members of a class in every tier.
 
     Where the outlook is unknown nobody is late: all stand in the order of their deadlines.
+
+    Args:
+        queue: the class.
+        outlook: of its members.
+        fastest_s: of the outlook.
+        now: Unix time.
+        patience: times its fastest seconds by which a request is late when it has aged.
+        mingling: whether those that are late mingle with those on time.
     """
     tickets = queue.tickets
     aged = late = 0
@@ -140,4 +163,5 @@ def turns(
                 tier=tier,
                 position=start,
                 end=end,
+                mingles_s=now if mingling else None,
             )
