@@ -7,6 +7,7 @@ every request has ended, or at the scenario's limit, which is the same moment fo
 from collections.abc import Callable
 
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.protocols import DispatchPlanner
 from tridentserve.planner.state import State
 from tridentserve.sim.agenda import Agenda, Rank
 from tridentserve.sim.deciding import Deciding, Tally
@@ -81,17 +82,7 @@ class _Run:
             self._ledger,
             self._agenda,
         )
-        deciding = Deciding(
-            planner=experiment.dispatch(cost),
-            state=state,
-            workshop=self._workshop,
-            preparing=preparing,
-            ledger=self._ledger,
-            agenda=self._agenda,
-            rates=experiment.decision,
-            devices=scenario.cluster.devices,
-            stopwatch=stopwatch,
-        )
+        deciding = self._deciding(experiment.dispatch(cost), state, preparing)
         self._tally: Tally = deciding.tally
         self._dispatch = Dispatch(
             state=state,
@@ -113,6 +104,19 @@ class _Run:
         self._placing = Placing(experiment, bench, cost, profile)
         self._to_come = 0
         self._now = 0.0
+
+    def _deciding(self, planner: DispatchPlanner, state: State, preparing: Preparing) -> Deciding:
+        return Deciding(
+            planner=planner,
+            state=state,
+            workshop=self._workshop,
+            preparing=preparing,
+            ledger=self._ledger,
+            agenda=self._agenda,
+            rates=self._experiment.decision,
+            devices=self._scenario.cluster.devices,
+            stopwatch=self._stopwatch,
+        )
 
     def begin(self) -> None:
         """Put on the agenda what does not depend on anybody, and bring the workers up."""
