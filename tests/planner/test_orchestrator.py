@@ -5,7 +5,17 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.planner.placements import GB, PAPER, TRACES, devices, mix, nodes, profile, question
+from tests.planner.placements import (
+    GB,
+    PAPER,
+    TRACES,
+    by_node,
+    devices,
+    mix,
+    nodes,
+    profile,
+    question,
+)
 from tests.planner.specs import codes
 
 from tridentserve.domain.ids import NodeId
@@ -111,6 +121,26 @@ def test_groups_of_eight_are_not_broken_by_auxiliary_devices() -> None:
 
     assert sum(layout.devices(D) == 8 for layout in layouts) == 14
     assert [sum(layout.devices(kind) for layout in layouts) for kind in (D, E, C)] == [115, 3, 10]
+
+
+def test_nodes_are_kept_whole_for_the_class_that_uses_the_largest_groups() -> None:
+    """Nearly all requests run on one device, a few on eight: three encoders go to one node."""
+    rare = mix("hunyuanvideo", 1.0, (1, 0, 0, 0.01, 0, 0, 0, 0))
+
+    plan = Orchestrator().plan(question("hunyuanvideo", rare))
+
+    workers = {pool.shape.devices: pool.workers for pool in plan.pools}
+    assert devices(plan) == {"DC": 125, "E": 3}
+    assert workers == {8: 15, 5: 1, 1: 3}
+
+
+def test_a_replica_for_which_there_are_too_few_devices_is_named() -> None:
+    plan = Orchestrator().plan(question("flux", mix("flux", 1.0), nodes(2)))
+
+    found = {reason.code: reason.message for reason in plan.reasons}
+    assert found["TooFewDevices"] == "2 devices are too few for V1"
+    assert found["VirtualReplica"].startswith("V0: 100 % of the requests, 2 devices")
+    assert plan.limited
 
 
 def test_parts_of_a_replica_share_nodes_where_its_groups_allow_it() -> None:
@@ -221,6 +251,19 @@ def test_looking_twice_at_a_moment_counts_once() -> None:
     assert once.rates[0].arrivals_per_s == pytest.approx(
         LIGHT.mix[0].arrivals_per_s * 0.3679 + HEAVY.mix[0].arrivals_per_s * 0.6321, rel=1e-3
     )
+
+
+def test_a_node_that_took_the_place_of_another_one_is_planned_for_at_once() -> None:
+    planner, three = Orchestrator(), nodes(8, 8, 8)
+    others = [one for one in three.devices if one.node != "n00"]
+    before = planner.plan(question("flux", LIGHT, nodes(8, 8)))
+
+    after = planner.plan(
+        question("flux", LIGHT, replace(three, devices=tuple(others)), before, now=1.0)
+    )
+
+    assert after.id == before.id
+    assert set(by_node(after)) == {"n01", "n02"}
 
 
 def test_a_class_that_is_gone_fades_and_is_forgotten_below_a_thousandth() -> None:
