@@ -7,12 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.benchmarks.figures import figures
 
+from paper.__main__ import RECORDS
+from paper.declared_cells import WORLDS
 from paper.outcomes import simulated
 from paper.policies import static_degrees
 from paper.published import STATIC, THEIRS, Published
 from paper.records import Records
 from paper.replay import Replay
+from paper.runner import Results
 from paper.search import FAR, World, contradictions, is_excluded, next_world, undecided
+from paper.shown import Shown
 from paper.validity import (
     MEMBERS,
     SEED,
@@ -124,6 +128,12 @@ def test_a_world_passes_when_both_systems_were_simulated_and_the_baseline_follow
     static = figures(attainment=0.14, mean_s=300, p95_s=560)
     both = Records({**alone.found, (name, following.contender.name): {SEED: static}})
     assert passing_worlds(both) == ((world.decode_s, world.slow_down),)
+
+
+def test_the_worlds_of_the_comparison_pass_in_the_runs_that_are_kept() -> None:
+    kept = Results(RECORDS, source="none")
+    fitted = Shown(look=kept.reported, measured=()).fitted
+    assert set(WORLDS) <= set(passing_worlds(fitted))
 
 
 def test_only_near_points_are_ever_simulated() -> None:
