@@ -361,7 +361,7 @@ def test_what_is_late_goes_before_what_can_wait_for_it_and_after_what_cannot(
     slack_s: float, first: str
 ) -> None:
     """One device; each takes 4 steps of a second, and 1 s of decode."""
-    floor = driver(ALONE, node("n1", 1))
+    floor = driver(replace(ALONE, pricing=Pricing(crowded=10)), node("n1", 1))
     diffuse(floor, "runs", 100, SMALL)
     floor.now = 10.0
     floor.arrive(demand("late", 0, 9, shape=SMALL))
@@ -371,6 +371,18 @@ def test_what_is_late_goes_before_what_can_wait_for_it_and_after_what_cannot(
     diffused = [one.segment.requests[0].request for one in floor.started if one.segment.stage is D]
 
     assert diffused[:2] == ["runs", first]
+
+
+def test_in_a_crowd_what_is_late_comes_after_all_that_is_on_time() -> None:
+    floor = driver(ALONE, node("n1", 1))
+    diffuse(floor, "runs", 100, SMALL)
+    floor.now = 10.0
+    floor.arrive(demand("late", 0, 9, shape=SMALL), demand("fine", 10, 900, shape=SMALL))
+    while floor.running():
+        floor.finish(floor.running()[0])
+    diffused = [one.segment.requests[0].request for one in floor.started if one.segment.stage is D]
+
+    assert diffused == ["runs", "fine", "late"]
 
 
 def test_late_work_displaces_nothing_that_is_on_time_until_it_has_aged() -> None:

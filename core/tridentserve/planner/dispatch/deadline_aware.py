@@ -80,7 +80,7 @@ class DeadlineAware:
 
     def _starts(self, scene: Scene, desk: Desk, now: float) -> Iterator[Action]:
         state, floor = scene.state, scene.floor
-        line = self._line(state, floor, now)
+        line = self._line(state, floor, now, mingling=desk.mingles)
         while line:
             _, tried, turn = heapq.heappop(line)
             journey = state.journeys[turn.request]
@@ -120,7 +120,7 @@ class DeadlineAware:
             return 0.0
         return within(journey)[0] - now - outlook.rest_s - outlook.rest_margin_s
 
-    def _line(self, state: State, floor: Floor, now: float) -> list[_Entry]:
+    def _line(self, state: State, floor: Floor, now: float, *, mingling: bool) -> list[_Entry]:
         """The first of every class and tier, as a heap."""
         line: list[_Entry] = []
         for stage in STAGES:
@@ -132,7 +132,7 @@ class DeadlineAware:
             for queue in self._queues.of(stage):
                 journey = state.journeys[queue.tickets[0][1]]
                 outlook, fastest_s = self._outlooks.of(state, queue.key, journey)
-                patience, mingling = self._settings.patience, self._settings.mingling
+                patience = self._settings.patience
                 for turn in turns(queue, outlook, fastest_s, now, patience, mingling=mingling):
                     line.append((turn.rank, 0, turn))
         heapq.heapify(line)

@@ -44,7 +44,8 @@ class Settings:
     redecision: Redecision | None = None
     """Off by default: the router does not carry resizes out."""
     mingling: bool = True
-    """Whether what is late goes before what is on time and can wait for it (`urgency`)."""
+    """Whether what is late goes before what is on time and can wait for it (`urgency`), as long as
+    `pricing` says that it is not crowded: in a crowd so many are late that nobody could wait."""
     patience: float = PATIENCE
     """Times its remaining seconds that a request may be late before it goes before all others."""
     store: str = "redis"
@@ -86,6 +87,8 @@ class Desk:
             requests = len(scene.state.journeys) * settings.pricing.scarcity(scene.state.plan)
             self._price = settings.pricing.price(requests, devices)
             self._hurries = not settings.pricing.is_crowded(requests, devices)
+        self.mingles = settings.mingling and self._hurries
+        """Whether those that are late mingle with those on time, for now."""
 
     def place(self, journey: Journey, turn: Turn) -> tuple[Place, Offer] | None:
         """Where a request starts and at which degree; the place is taken.
