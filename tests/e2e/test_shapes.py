@@ -29,9 +29,9 @@ def job(prompt: str, side: int, seed: int) -> dict[str, Any]:
 
 
 JOBS = [
-    job("a large blue circle below an orange square on a white background", 64, 3),
+    job("a large blue circle below an orange square on a white background", 64, 1),
     job("a large blue triangle on a black background", 96, 1),
-    job("a small green triangle", 128, 5),
+    job("a small red triangle on a gray background", 128, 1),
 ]
 README = "a green triangle left of a yellow circle"
 

@@ -39,7 +39,7 @@ class ModelSettings:
     """Of the scheduler that is saved."""
     usual_side: int = 64
     steps: int = 20
-    guidance: float = 2.5
+    guidance: float = 4.5
     """What the model folder advises for requests that leave it out."""
 
     @property

@@ -2,8 +2,7 @@
 
 The prompts are captions as the model `shapes` knows them (docs/shapes.md). All but that of `pair`
 are ones that training never saw. The seeds are ones with which the model draws what it is asked;
-how often it does with any seed, that page says. It is best at 64 px, so several things are asked
-for at that size.
+how often it does with any seed, that page says.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from tridentserve.client import Request
 
 STEPS = 20
-GUIDANCE = 2.5
+GUIDANCE = 4.5
 """Of every picture: what the model's folder says of itself."""
 
 
@@ -62,22 +61,29 @@ def _job(name: str, side: int, seed: int, prompt: str) -> Job:
 
 # A large one first, so that those after it find its worker busy.
 JOBS = (
-    _job("grass", 128, 5, "a small green triangle"),
+    _job("grass", 128, 1, "a small green triangle"),
     _job("pair", 64, 1, "a green triangle left of a yellow circle"),
     _job("night", 96, 1, "a large blue triangle on a black background"),
     _job(
-        *("row", 64, 3),
+        *("row", 64, 1),
         "a large green triangle right of a blue triangle right of a small yellow circle"
         " on a white background",
     ),
-    _job("fog", 128, 6, "a small red triangle on a gray background"),
+    _job(
+        *("fog", 128, 2),
+        "a large purple square above a green circle above a small green square"
+        " on a gray background",
+    ),
     _job(
         *("stack", 64, 1),
         "a red triangle below a small blue triangle below a small yellow square"
         " on a black background",
     ),
-    _job("sun", 96, 3, "a small orange circle on a white background"),
-    _job("pond", 64, 3, "a large blue circle below an orange square on a white background"),
+    _job(
+        *("sun", 96, 1),
+        "a large purple triangle above a large yellow circle on a white background",
+    ),
+    _job("pond", 64, 1, "a large blue circle below an orange square on a white background"),
 )
 """Everything that is drawn; file names differ from one to the next."""
 
