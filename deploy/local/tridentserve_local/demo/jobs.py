@@ -61,7 +61,7 @@ def _job(name: str, side: int, seed: int, prompt: str) -> Job:
 
 # A large one first, so that those after it find its worker busy.
 JOBS = (
-    _job("grass", 128, 1, "a small green triangle"),
+    _job("grass", 128, 3, "a small green triangle"),
     _job("pair", 64, 1, "a green triangle left of a yellow circle"),
     _job("night", 96, 1, "a large blue triangle on a black background"),
     _job(
@@ -70,9 +70,9 @@ JOBS = (
         " on a white background",
     ),
     _job(
-        *("fog", 128, 2),
-        "a large purple square above a green circle above a small green square"
-        " on a gray background",
+        *("snow", 128, 2),
+        "a large purple circle below a red square below a large purple square"
+        " on a white background",
     ),
     _job(
         *("stack", 64, 1),
