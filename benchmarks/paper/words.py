@@ -17,7 +17,7 @@ INPUTS = """\
 | deadlines 4.4x + 2 s | the authors' code | the authors' |
 | deadlines 1.5x, 2.5x | 2.5x is reported by a third party, 1.5x is a tight one | ours |
 | rules of placement and dispatch of the opponent | public notes on the paper; open points are a family | ours, after theirs |
-| noise 5 %, hand-off, groups, loading of weights, cost of decisions | `sim/scenario.py`, `sim/experiment.py` | ours |
+| noise 5 %, hand-off, groups, loading of weights, cost of decisions | `sim/scenario/`, `sim/experiment.py` | ours |
 """  # noqa: E501 - a table
 
 METHOD = """\
