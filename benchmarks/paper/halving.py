@@ -42,11 +42,6 @@ class Standing:
     seeds: tuple[int, ...]
     """Of the round that is to be made, or was the last."""
 
-    @property
-    def is_over(self) -> bool:
-        """Whether all rounds were made."""
-        return self.rounds == len(ROUNDS)
-
 
 def standing(
     records: Records, members: Sequence[str], cells: Sequence[str], seeds: Sequence[int]

@@ -47,7 +47,6 @@ class Pricing:
     crowded: float = 0.6
     """Requests in the system per device beyond which nobody is done in good time any more, and
     `stretch` would only waste devices."""
-
     planned: bool = False
     """Whether requests count as many times as the placement's price for diffuse, if it has one.
     Off, since it gained nothing where it was measured (the decision record says where)."""

@@ -10,6 +10,7 @@ every decision, and as a node that drains gets emptier, the same one comes out a
 5.7; back-filling as in EASY).
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -96,7 +97,7 @@ class Drains:
             if name in self._kept or len(vacant_s) < offer.degree:
                 continue
             clear_s = vacant_s[offer.degree - 1]
-            spare = sum(moment <= clear_s for moment in vacant_s) - offer.degree
+            spare = bisect_right(vacant_s, clear_s) - offer.degree
             best = min(best or (inf, 0, name), (clear_s, spare, name))
         if best is not None and best[0] < inf:
             self._kept[best[2]] = _Kept(clear_s=best[0], spare=best[1])
