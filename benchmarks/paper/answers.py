@@ -12,7 +12,7 @@ from math import exp, isinf, log
 
 from paper.cells import Cell
 from paper.records import Read, Records, attainment, average, mean_s, p95_s, wait_s, worst
-from paper.statistics import LEAST_SEEDS, Interval, holm, interval, p_value
+from paper.statistics import LEAST_SEEDS, Interval, Name, holm, interval, p_value
 from paper.tables import NOTHING, table
 
 _LEAST_S = 0.01
@@ -63,16 +63,21 @@ def gains(
 ) -> dict[str, Gain]:
     """By cell, of those that both have run under shared seeds; p-values are corrected."""
     found = {
-        cell.name: gain
+        cell.name: one
         for cell in cells
-        if (gain := _gain(records, cell.name, ours, theirs, measure)) is not None
+        if (one := gain(records, cell.name, ours, theirs, measure)) is not None
     }
-    counted = {name: one.p for name, one in found.items() if one.seeds >= LEAST_SEEDS}
-    corrected = holm(counted)
-    return {name: replace(one, p=corrected.get(name, one.p)) for name, one in found.items()}
+    return corrected(found)
 
 
-def _gain(records: Records, cell: str, ours: str, theirs: str, measure: Measure) -> Gain | None:
+def corrected(found: Mapping[Name, Gain]) -> dict[Name, Gain]:
+    """The same with p-values corrected for the number of those that have enough seeds."""
+    p_values = holm({name: one.p for name, one in found.items() if one.seeds >= LEAST_SEEDS})
+    return {name: replace(one, p=p_values.get(name, one.p)) for name, one in found.items()}
+
+
+def gain(records: Records, cell: str, ours: str, theirs: str, measure: Measure) -> Gain | None:
+    """In one cell, its p-value not corrected; None where no seed is shared."""
     one, other = records.shared(cell, (ours, theirs))
     if not one:
         return None
@@ -111,20 +116,30 @@ def claims(records: Records, cells: Sequence[Cell], ours: str, theirs: str) -> s
     if not enough:
         return f"No cell has {LEAST_SEEDS} paired seeds yet: **nothing is claimed**."
     where = ", ".join(f"`{name}`" for name in enough)
+    held_out = [cell.name for cell in cells if cell.is_held_out and cell.name in enough]
     lines = [
-        f"{len(enough)} of {len(cells)} declared cells have {LEAST_SEEDS} paired seeds: {where}.\n"
+        f"{len(enough)} of {len(cells)} declared cells have {LEAST_SEEDS} paired seeds, of which"
+        f" {len(held_out)} held out of tuning: {where}.\n"
     ]
     for measure in MEASURES:
         found = gains(records, cells, ours, theirs, measure)
-        counted = [found[name] for name in enough]
-        better = [one for one in counted if one.is_certain and one.is_better]
-        worse = [one for one in counted if one.is_certain and not one.is_better]
-        lines.append(
-            f"- **{measure.name}**: better in {len(better)} of {len(counted)} cells"
-            f"{_range(better, measure)}, worse in {len(worse)}{_range(worse, measure)},"
-            f" open in {len(counted) - len(better) - len(worse)}."
-        )
+        lines.append(_claim(measure, [found[name] for name in enough], held_out))
     return "\n".join(lines)
+
+
+def _claim(measure: Measure, found: Sequence[Gain], held_out: Sequence[str]) -> str:
+    """What is certain of one measure."""
+    better = [one for one in found if one.is_certain and one.is_better]
+    worse = [one for one in found if one.is_certain and not one.is_better]
+    text = (
+        f"- **{measure.name}**: better in {len(better)} of {len(found)} cells"
+        f"{_range(better, measure)}, worse in {len(worse)}{_range(worse, measure)},"
+        f" open in {len(found) - len(better) - len(worse)}"
+    )
+    if held_out:
+        parts = [sum(one.cell in held_out for one in part) for part in (better, worse)]
+        text += f"; of {len(held_out)} held out, better in {parts[0]}, worse in {parts[1]}"
+    return f"{text}."
 
 
 def _range(found: Sequence[Gain], measure: Measure) -> str:

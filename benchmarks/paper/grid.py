@@ -105,7 +105,7 @@ def sections() -> tuple[Section, ...]:
         ),
         Section(
             name="ablations",
-            question="Which mechanism brings how much?",
+            question="What does each mechanism bring? What does waiting for a degree?",
             cells=usual[:2],
             contenders=ablations(),
         ),

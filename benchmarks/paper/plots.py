@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import isinf
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -53,7 +54,9 @@ def _draw(
     right.set(xlabel="load", ylabel="P95 latency, s", yscale="log")
     left.legend(fontsize="small", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    # Without a salt every picture names its parts anew, and is changed without having changed.
+    with rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
 def _line(

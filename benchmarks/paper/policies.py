@@ -7,6 +7,7 @@ that speaks for it, which the runs of section `family` decide (`halving`), and n
 
 from dataclasses import replace
 from itertools import product
+from math import inf
 
 from paper.contenders import ByDeadline, ByRemaining, Contender, PlacementChoice
 from tridentserve.domain.stages import Stage
@@ -16,6 +17,7 @@ from tridentserve.planner.dispatch.desk import Settings
 from tridentserve.planner.dispatch.fits import fewest_blocks_broken
 from tridentserve.planner.dispatch.ilp import Covers, IlpSettings, Late
 from tridentserve.planner.dispatch.ordered import Rules
+from tridentserve.planner.dispatch.pricing import Pricing
 from tridentserve.planner.dispatch.redecision import Redecision
 from tridentserve.planner.placement.colocated import ColocatedSettings
 from tridentserve.planner.placement.joint import JointSettings
@@ -138,12 +140,9 @@ def baselines() -> tuple[Contender, ...]:
     )
 
 
-OURS = Contender(name="ours", dispatch=Settings(store="nccl"), placement=OUR_PLACEMENT)
-WITH_STEPS = Contender(
-    name="ours/steps",
-    dispatch=Settings(redecision=Redecision(), store="nccl"),
-    placement=OUR_PLACEMENT,
-)
+_USUAL = Settings(store="nccl")
+OURS = Contender(name="ours", dispatch=_USUAL, placement=OUR_PLACEMENT)
+WITH_STEPS = replace(OURS, name="ours/steps", dispatch=replace(_USUAL, redecision=Redecision()))
 
 
 def factorial(opponent: Contender) -> tuple[Contender, ...]:
@@ -158,16 +157,21 @@ def factorial(opponent: Contender) -> tuple[Contender, ...]:
 
 
 def ablations() -> tuple[Contender, ...]:
-    """Ours, each with one mechanism less."""
-    without = {
-        "pricing": Settings(pricing=None, store="nccl"),
-        "reservation": Settings(reservation=None, store="nccl"),
-        "defragmentation": Settings(defragmentation=False, store="nccl"),
-        "water-filling": Settings(water_filling=None, store="nccl"),
+    """Ours, each with one mechanism less, or with one that works to another measure."""
+    changed = {
+        "no pricing": replace(_USUAL, pricing=None),
+        "no reservation": replace(_USUAL, reservation=None),
+        "no defragmentation": replace(_USUAL, defragmentation=False),
+        "no nesting": replace(_USUAL, nesting=False),
+        "no water-filling": replace(_USUAL, water_filling=None),
+        "no mingling": replace(_USUAL, mingling=False),
+        "no ageing": replace(_USUAL, patience=inf),
+        "never held back": replace(_USUAL, pricing=Pricing(patience=0.0)),
+        "held back while on time": replace(_USUAL, pricing=Pricing(patience=inf)),
+        "planned prices": replace(_USUAL, pricing=Pricing(planned=True)),
     }
     return tuple(
-        replace(OURS, name=f"ours/no {name}", dispatch=settings)
-        for name, settings in without.items()
+        replace(OURS, name=f"ours/{name}", dispatch=settings) for name, settings in changed.items()
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from paper import capacity, words
 from paper.answers import claims, comparison, shares
+from paper.beside import against
 from paper.cells import Cell
 from paper.declared_cells import core, edge, family_cells, is_small, small
 from paper.grid import TUNING_SEEDS, Run, Section, comparison_cells, sections
@@ -25,10 +26,11 @@ from paper.policies import (
 )
 from paper.records import Records
 from paper.shown import Shown
-from paper.tables import against, by_cell, misses, ranked, table, verdicts
+from paper.tables import by_cell, misses, ranked, table, verdicts
 from paper.targets import Names, evaluate
 from paper.validity import fit_runs
 from paper.validity_tables import fit_answer, fit_table, fit_words, prediction_table, worlds_table
+from tridentserve.planner.dispatch.ilp import PUBLISHED
 
 _SCALES = ("32 devices and twenty minutes", "128 devices and two hours")
 
@@ -61,7 +63,10 @@ def document(shown: Shown, facts: Facts) -> str:
         "## The opponent\n\n" + _opponent(shown),
         "## Theirs and ours\n\n" + _compared(shown.compared, facts.pictures),
         "## Targets\n\n" + _targets(shown.compared),
-        *(f"## {title}\n\n{_beside(shown.compared, name)}" for title, name in words.BESIDE),
+        *(
+            f"## {title}\n\n{meant}\n\n{_beside(shown.compared, name)}"
+            for title, name, meant in words.BESIDE
+        ),
         "## Limits\n\n" + words.LIMITS,
         "## Appendix: the family\n\n" + _family(shown),
     ]
@@ -69,7 +74,7 @@ def document(shown: Shown, facts: Facts) -> str:
 
 
 def _opening(shown: Shown, facts: Facts) -> str:
-    lines = [f"Written by `{facts.command}` on {facts.date}. Measured were"]
+    text = f"Written by `{facts.command}` on {facts.date}. Measured were"
     rows = []
     for one in shown.measured:
         now = "the present one" if one.source == facts.source else "an older one"
@@ -83,7 +88,11 @@ def _opening(shown: Shown, facts: Facts) -> str:
                 f"{one.took_s / 60:.0f}",
             ]
         )
-    return f"{lines[0]}\n\n{table(['group', 'commit', 'source', 'runs', 'minutes'], rows)}"
+    head = ["group", "commit", "source", "runs", "minutes"]
+    older = any(one.source != facts.source for one in shown.measured)
+    return "\n\n".join(
+        [words.OPENING.strip(), text, table(head, rows), words.OLDER if older else ""]
+    )
 
 
 def _scaled(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
@@ -95,11 +104,22 @@ def _answers(shown: Shown) -> str:
     parts = [fit_answer(shown.fitted), f"The opponent is `{CHOSEN['theirs']}`: {_chosen(shown)}"]
     for name, cells in zip(_SCALES, _scaled(comparison_cells()), strict=True):
         text = claims(shown.compared, cells, OURS.name, opponent().name)
-        parts.append(f"Ours against it, {name}:\n\n{text}")
+        parts.append(f"Ours against it, {name}:\n\n{text}{_met(shown.compared, cells)}")
     missing = [name for name, (made, _, _) in _counted(shown).items() if not made]
     if missing:
         parts.append(f"**Not known, since nothing of it was run:** {', '.join(missing)}.")
     return "\n\n".join(parts)
+
+
+def _met(compared: Records, cells: Sequence[Cell]) -> str:
+    """How many of the project's targets are met, in how many cells."""
+    found = evaluate(compared, cells, _names(has_steps=False))
+    if not found:
+        return ""
+    met, missed = ([one.target for one in found if one.met is is_met] for is_met in (True, False))
+    listed = ", ".join(f"{name} {missed.count(name)}" for name in dict.fromkeys(missed))
+    text = f"\n\nOf this project's [targets](#targets), cell by cell, {len(met)} of {len(found)}"
+    return f"{text} are met; missed are {listed}." if missed else f"{text} are met."
 
 
 def _chosen(shown: Shown) -> str:
@@ -108,10 +128,13 @@ def _chosen(shown: Shown) -> str:
         return "a guess of ours, for the family was **not compared** yet."
     if now.members[0] != CHOSEN["theirs"]:
         return f"but `{now.members[0]}` does better on tuning cells: **to be changed**."
-    return (
-        f"the best of {len(opponents())} members on tuning cells,"
-        f" after {now.rounds} of {len(ROUNDS)} rounds."
+    last = ROUNDS[now.rounds - 1]
+    text = (
+        f"the best of {len(opponents())} members on tuning cells, after {now.rounds} of"
+        f" {len(ROUNDS)} rounds; cells in the last: {last.cells}, seeds of each: {last.seeds}."
     )
+    provisional = " **Provisional**: luck may have chosen it." if now.rounds < len(ROUNDS) else ""
+    return text + provisional
 
 
 def _counted(shown: Shown) -> dict[str, tuple[int, int, float]]:
@@ -131,7 +154,10 @@ def _shares(shown: Shown) -> str:
 
 
 def _opponent(shown: Shown) -> str:
-    return f"{words.OPPONENT}\n`{CHOSEN['theirs']}` speaks for it: {_chosen(shown)}"
+    text = f"{words.OPPONENT}\n`{CHOSEN['theirs']}` speaks for it: {_chosen(shown)}"
+    if opponent().dispatch == PUBLISHED:
+        text += " It is the *published* reading of the fit above."
+    return text
 
 
 def _compared(compared: Records, pictures: Mapping[str, str]) -> str:

@@ -6,7 +6,6 @@ from math import isinf
 from paper.cells import Cell
 from paper.policies import BOUND
 from paper.records import (
-    BySeed,
     Read,
     Records,
     attainment,
@@ -59,36 +58,6 @@ def by_cell(records: Records, cells: Sequence[Cell], contenders: Sequence[str]) 
             row = [summary(records, cell, one) for one in contenders]
             rows.append([cell.name, mark, f"{max(seeds)}", *row])
     return table(["cell", "", "seeds", *contenders], rows)
-
-
-def against(
-    records: Records, cells: Sequence[Cell], reference: str, contenders: Sequence[str]
-) -> str:
-    """Every contender less a reference, over the cells and seeds that both have run."""
-    rows = []
-    for name in contenders:
-        pairs = [records.shared(cell.name, (name, reference)) for cell in cells]
-        known = [(one, other) for one, other in pairs if one]
-        if not known:
-            rows.append([name, "0", *[NOTHING] * 4])
-            continue
-        gained = [average(one, attainment) - average(other, attainment) for one, other in known]
-        rows.append(
-            [
-                name,
-                f"{len(known)}",
-                f"{sum(gained) / len(gained):+.3f}",
-                f"{min(gained):+.3f} to {max(gained):+.3f}",
-                *(f"{_ratio(known, read):.2f}" for read in (mean_s, p95_s)),
-            ]
-        )
-    head = ["contender", "cells", "attainment", "least to most", "mean, ratio", "P95, ratio"]
-    return table(head, rows)
-
-
-def _ratio(pairs: Sequence[tuple[BySeed, BySeed]], read: Read) -> float:
-    """Mean over cells of the ratio of means over seeds."""
-    return sum(average(one, read) / average(other, read) for one, other in pairs) / len(pairs)
 
 
 def ranked(records: Records, cells: Sequence[Cell], names: Sequence[str]) -> str:

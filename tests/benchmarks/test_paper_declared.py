@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -16,6 +16,7 @@ from paper.outcomes import experiment
 from paper.policies import (
     CHOSEN,
     OURS,
+    WITH_STEPS,
     ablations,
     baselines,
     best_fits,
@@ -52,6 +53,23 @@ def test_names_are_unique() -> None:
 def test_contenders_differ_in_more_than_their_names() -> None:
     contents = Counter(canonical(replace(one, name="")) for one in EVERYBODY)
     assert [content for content, count in contents.items() if count > 1] == []
+
+
+def test_every_mechanism_of_ours_is_without_somewhere() -> None:
+    changed = {
+        field.name
+        for one in (*ablations(), WITH_STEPS)
+        for field in fields(Settings)
+        if getattr(one.dispatch, field.name) != getattr(OURS.dispatch, field.name)
+    }
+    assert changed == {field.name for field in fields(Settings)} - {"store"}
+
+
+def test_an_ablation_differs_from_ours_in_one_setting() -> None:
+    names = [field.name for field in fields(Settings)]
+    for one in ablations():
+        changed = [n for n in names if getattr(one.dispatch, n) != getattr(OURS.dispatch, n)]
+        assert len(changed) == 1, one.name
 
 
 def test_who_speaks_for_the_family_is_who_did_best_in_the_runs_that_are_kept() -> None:

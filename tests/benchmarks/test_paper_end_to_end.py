@@ -12,6 +12,7 @@ from paper.cells import Cell
 from paper.declared_cells import core, small
 from paper.grid import Run, family_runs
 from paper.policies import BOUND, OURS, factorial, opponent
+from paper.records import Records
 from paper.report import Facts, document
 from paper.runner import Effort, Kept, Measured, Results, key_of, made, make, make_one_by_one
 from paper.shown import Shown, collected
@@ -63,6 +64,18 @@ def test_two_cells_with_two_contenders_from_runs_to_report(tmp_path: Path) -> No
     shown = plots.by_load(records, CELLS, [opponent().name, OURS.name], tmp_path / "images")
     assert [file.suffix for file in shown.values()] == [".svg"]
     assert Results(path, "another source").figures(RUNS[0]) is None
+
+
+def test_pictures_of_the_same_records_are_the_same_files(tmp_path: Path) -> None:
+    records = Records(
+        {(cell.name, OURS.name): {1: figures(), 2: figures(attainment=0.8)} for cell in CELLS}
+    )
+    drawn = [
+        [path.read_bytes() for path in plots.by_load(records, CELLS, [OURS.name], folder).values()]
+        for folder in (tmp_path / "a", tmp_path / "b")
+    ]
+    assert len(drawn[0]) == 1
+    assert drawn[0] == drawn[1]
 
 
 def test_a_run_gives_the_same_figures_again() -> None:

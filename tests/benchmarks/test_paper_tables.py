@@ -4,7 +4,7 @@ from tests.benchmarks.figures import figures
 
 from paper.cells import Cell
 from paper.records import Records
-from paper.tables import against, by_cell, table, verdicts
+from paper.tables import by_cell, table, verdicts
 
 TUNED = Cell(pipeline="cogvideox", load=0.85, deadline="2.5x")
 HELD_OUT = Cell(pipeline="cogvideox", load=0.85, deadline="1.5x")
@@ -35,21 +35,6 @@ def test_several_seeds_have_an_interval_and_one_has_none() -> None:
     ]
     assert "±" not in rows[0]
     assert "0.850 ± 0.635" in rows[1]
-
-
-def test_contenders_are_compared_only_where_both_were_run() -> None:
-    records = Records(
-        {
-            (TUNED.name, "ours"): {1: figures(attainment=0.9)},
-            (TUNED.name, "B4"): {1: figures(attainment=0.8, mean_s=100.0)},
-            (HELD_OUT.name, "B4"): {1: figures(attainment=0.1)},
-        }
-    )
-    rows = against(records, [TUNED, HELD_OUT], "ours", ["B4", "B5"]).splitlines()[2:]
-    assert rows == [
-        "| B4 | 1 | -0.100 | -0.100 to -0.100 | 2.00 | 1.00 |",
-        "| B5 | 0 | - | - | - | - |",
-    ]
 
 
 def test_targets_that_were_not_run_are_listed() -> None:
