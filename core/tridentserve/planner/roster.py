@@ -98,6 +98,7 @@ class Roster:
         self._domains: dict[MemoryDomain, list[WorkerId]] = {}
         self._capable: dict[Stage, tuple[Worker, ...] | None] = dict.fromkeys(STAGES)
         self._by_stage: dict[Stage, tuple[Kind, ...]] = dict.fromkeys(STAGES, ())
+        self._kinds_by_stage = tuple(self._by_stage.values())
         self._complete: frozenset[tuple[PipelineName, ContentDigest]] = frozenset()
         self._scarcity = Scarcity()
         self._scarcer: dict[tuple[Kind, Stage], tuple[Stage, ...]] = {}
@@ -186,6 +187,7 @@ class Roster:
             self._by_stage[stage] = tuple(
                 kind for kind in self._by_likeness.values() if stage in kind.capable
             )
+        self._kinds_by_stage = tuple(self._by_stage.values())
         self._complete = frozenset.intersection(
             *(
                 frozenset((kind.pipeline, kind.digest) for kind in self._by_stage[stage])
@@ -238,6 +240,11 @@ class Roster:
     def kinds(self, stage: Stage) -> tuple[Kind, ...]:
         """Kinds of workers that can be given a stage."""
         return self._by_stage[stage]
+
+    @property
+    def kinds_by_stage(self) -> tuple[tuple[Kind, ...], ...]:
+        """`kinds` of every stage; the same object as long as there are no other kinds."""
+        return self._kinds_by_stage
 
     def kind(self, worker: WorkerId) -> Kind | None:
         """The kind of a worker; None for one that drains or is gone."""

@@ -93,8 +93,10 @@ class DeadlineAware:
                 stages = {turn.stage, *(entry[2].stage for entry in line)}
                 if not any(floor.open(stage) for stage in stages):
                     return
-            if tried and (tried >= (_DEPTH if turn.choosy else 1) or desk.is_vain(turn)):
-                continue
+            if tried:
+                left = _DEPTH - tried if turn.choosy else 0
+                if not left or desk.is_vain(turn, left):
+                    continue
             following = turn.following()
             if following is not None:
                 heapq.heappush(line, (following.rank, tried, following))

@@ -22,12 +22,13 @@ from tridentserve.planner.dispatch.offers import Offer
 from tridentserve.planner.dispatch.options import Option
 from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.dispatch.pricing import Pricing, saves_s, worth
-from tridentserve.planner.dispatch.queues import ClassKey
+from tridentserve.planner.dispatch.queues import Queue
 from tridentserve.planner.dispatch.redecision import Redecision
 from tridentserve.planner.dispatch.reservation import Drains, Reservation
 from tridentserve.planner.dispatch.search import Prefer
 from tridentserve.planner.dispatch.urgency import PATIENCE, Tier, Turn
 from tridentserve.planner.dispatch.water_filling import WaterFilling, raises
+from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey
 
 
@@ -77,8 +78,10 @@ class Desk:
         """Requests that have no place yet."""
         self.urgent: Offer | None = None
         """The least degree of the most urgent request that soon is late and has no place."""
-        self._failed: set[tuple[ClassKey, int]] = set()
+        self._failed: set[tuple[Queue, int]] = set()
         """Degrees that a class found no place for: nothing becomes free within a decision."""
+        self._full: set[tuple[tuple[Kind, ...], int]] = set()
+        """Kinds and degrees that `_is_full` found nowhere: nor will it later."""
         self._patient_s = self._held_s = inf
         """When the request at hand would take a smaller degree; the first of those held back."""
         self._price = 0.0
@@ -89,6 +92,8 @@ class Desk:
             self._hurries = not settings.pricing.is_crowded(requests, devices)
         self.mingles = settings.mingling and self._hurries
         """Whether those that are late mingle with those on time, for now."""
+        self._forgets = settings.redecision is None and not self._hurries
+        """Whether who has no place leaves nothing behind but a node that is kept for it."""
 
     def place(self, journey: Journey, turn: Turn) -> tuple[Place, Offer] | None:
         """Where a request starts and at which degree; the place is taken.
@@ -99,8 +104,11 @@ class Desk:
         """
         self._patient_s = inf
         offers, on_time = turn.outlook.offers, turn.outlook.within(turn.due_s - self._now)
+        if self._forgets and turn.choosy and self._is_hopeless(turn.queue, on_time):
+            self._blocked(turn, on_time)
+            return None
         for offer in self._choices(journey, turn, on_time):
-            attempt = (turn.queue.key, offer.degree)
+            attempt = (turn.queue, offer.degree)
             place = None if attempt in self._failed else self._find(journey, offer)
             if place is not None:
                 break
@@ -129,17 +137,34 @@ class Desk:
         if self._held_s < inf:
             yield WakeAt(at_s=self._held_s, reason="DeadlineAware: takes fewer devices then")
 
-    def is_vain(self, turn: Turn) -> bool:
+    def is_vain(self, turn: Turn, more: int) -> bool:
         """Whether nobody after this one, which has no place, can be given anything in its class.
 
-        Every degree was looked for in vain, and those after it have more time, so that a node that
-        is not kept for this one is not kept for them.
+        Either every degree was looked for in vain, and those after it have more time, so that a
+        node that is not kept for this one is not kept for them. Or nobody is held back, and neither
+        a place nor a node is left for what the last of those that would be tried can take.
+
+        Args:
+            turn: of a class whose members choose.
+            more: how many more of them would be tried.
         """
-        offers = turn.outlook.offers
-        if any((turn.queue.key, one.degree) not in self._failed for one in offers):
+        queue, outlook = turn.queue, turn.outlook
+        if all((queue, one.degree) in self._failed for one in outlook.offers):
+            on_time = outlook.within(turn.due_s - self._now)
+            return self._drains is None or not on_time or not self._drains.would_keep(on_time[0])
+        if not self._forgets:
             return False
-        on_time = turn.outlook.within(turn.due_s - self._now)
-        return self._drains is None or not on_time or not self._drains.would_keep(on_time[0])
+        on_time = outlook.within(turn.due_after_s(more) - self._now)
+        if not self._is_hopeless(queue, on_time):
+            return False
+        return self._drains is None or not any(self._drains.would_keep(one) for one in on_time)
+
+    def _is_hopeless(self, queue: Queue, offers: Sequence[Offer]) -> bool:
+        """Whether there are degrees and none can have a place, as far as is cheap to see."""
+        for one in offers:
+            if (queue, one.degree) not in self._failed and not self._is_full(one):
+                return False
+        return bool(offers)
 
     def _blocked(self, turn: Turn, on_time: Sequence[Offer]) -> None:
         if not on_time:
@@ -220,6 +245,12 @@ class Desk:
 
         Where calls have seats for others, or devices several holders, the floor has to look.
         """
+        known = (offer.kinds, offer.degree)
+        if known in self._full:
+            return True
         if self._scene.state.roster.is_shared or any(kind.slots > 1 for kind in offer.kinds):
             return False
-        return not any(any(kind.rooms[offer.degree :]) for kind in offer.kinds)
+        if any(any(kind.rooms[offer.degree :]) for kind in offer.kinds):
+            return False
+        self._full.add(known)
+        return True

@@ -10,10 +10,11 @@ a worker of a later stage is not in it. Where any stage is unknown the whole out
 takes no time at all, and only the deadline itself says who is first.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from math import hypot
 
-from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.domain.stages import Stage
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.offers import Offer, Offers
 from tridentserve.planner.dispatch.options import Option, k_star
@@ -40,15 +41,13 @@ class Outlook:
     is_known: bool = False
     """False where the time of some stage is unknown; all seconds are 0 then."""
     totals_s: tuple[float, ...] = ()
-    """`total_s` of every offer, kept since everyone that waits in vain asks for all; else empty."""
+    """`total_s` of the offers, ascending; empty where unknown."""
+    reached: tuple[tuple[Offer, ...], ...] = ((),)
+    """Offers, by how many of `totals_s` there is time for: everyone that waits asks for them."""
 
-    def within(self, seconds: float) -> list[Offer]:
+    def within(self, seconds: float) -> tuple[Offer, ...]:
         """Degrees by which the request is done within so long, ascending; none where unknown."""
-        return [
-            offer
-            for offer, total_s in zip(self.offers, self.totals_s, strict=False)
-            if total_s <= seconds
-        ]
+        return self.reached[bisect_right(self.totals_s, seconds)]
 
     def total_s(self, option: Option | None) -> float:
         """Seconds until the request is done, at the 90 % quantile, if it starts at this degree."""
@@ -60,20 +59,11 @@ class Outlook:
     @property
     def fastest_s(self) -> float:
         """Seconds until it is done by its fastest degree, at the 90 % quantile."""
-        return min(self.totals_s, default=0.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
-    """An outlook, with what it was made of."""
-
-    outlook: Outlook
-    fastest_s: float
-    kinds: tuple[tuple[Kind, ...], ...]
+        return self.totals_s[0] if self.totals_s else 0.0
 
 
 class Outlooks:
-    """Outlooks by class; kept until fleet or costs change."""
+    """Outlooks by class; all are forgotten when other kinds are there, or costs change."""
 
     def __init__(self, cost: CostModel, offers: Offers, store: str) -> None:
         """Nothing is known yet.
@@ -85,21 +75,20 @@ class Outlooks:
         """
         self._cost, self._offers, self._store = cost, offers, store
         self._version = offers.options.version
-        self._kept: dict[ClassKey, _Kept] = {}
+        self._kinds: tuple[tuple[Kind, ...], ...] = ()
+        self._kept: dict[ClassKey, tuple[Outlook, float]] = {}
 
     def of(self, state: State, key: ClassKey, journey: Journey) -> tuple[Outlook, float]:
         """The outlook of a class, of which `journey` is a member, and its `fastest_s`."""
-        kinds = tuple(state.roster.kinds(stage) for stage in STAGES)
-        if self._version != self._offers.options.version or len(self._kept) > _KEPT:
+        kinds, version = state.roster.kinds_by_stage, self._offers.options.version
+        if kinds is not self._kinds or version != self._version or len(self._kept) > _KEPT:
             self._kept.clear()
-            self._version = self._offers.options.version
-        known = self._kept.get(key)
-        if known is not None and not key.excluded and known.kinds == kinds:
-            return known.outlook, known.fastest_s
-        outlook = self._look(state, journey)
-        kept = _Kept(outlook=outlook, fastest_s=outlook.fastest_s, kinds=kinds)
-        self._kept[key] = kept
-        return outlook, kept.fastest_s
+            self._kinds, self._version = kinds, version
+        known = None if key.excluded else self._kept.get(key)
+        if known is None:
+            outlook = self._look(state, journey)
+            known = self._kept[key] = (outlook, outlook.fastest_s)
+        return known
 
     def _look(self, state: State, journey: Journey) -> Outlook:
         offers = self._offers.of(state, journey)
@@ -121,7 +110,10 @@ class Outlooks:
             best_s=rest_s + (best.mean_s if best is not None else 0.0),
             is_known=True,
         )
-        return replace(outlook, totals_s=tuple(outlook.total_s(one.option) for one in offers))
+        seconds = [(outlook.total_s(one.option), one) for one in offers]
+        totals_s = sorted(total_s for total_s, _ in seconds)
+        reached = [tuple(one for s, one in seconds if s <= total_s) for total_s in totals_s]
+        return replace(outlook, totals_s=tuple(totals_s), reached=((), *reached))
 
     def _fastest(self, state: State, journey: Journey, stage: Stage) -> Option | None:
         """A later stage at its fastest; None where nobody hosts it, or its time is unknown."""

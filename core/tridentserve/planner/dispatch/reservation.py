@@ -85,7 +85,7 @@ class Drains:
     def would_keep(self, offer: Offer) -> bool:
         """Whether another node would be kept for a request of this least degree."""
         kept = len(self._kept) + len(self._asked)
-        if offer.degree < self._settings.degree or kept >= self._settings.nodes:
+        if kept >= self._settings.nodes or offer.degree < self._settings.degree:
             return False
         size = sum(kind.size for kind in offer.kinds)
         return kept < max(1, int(self._settings.share * size))

@@ -80,6 +80,10 @@ class Turn:
         """Its deadline, as far as it counts."""
         return self.queue.tickets[self.position][0][0]
 
+    def due_after_s(self, more: int) -> float:
+        """The deadline of the one so many places behind, or of the last."""
+        return self.queue.tickets[min(self.position + more, self.end - 1)][0][0]
+
     @property
     def choosy(self) -> bool:
         """Whether the next of its class may take another degree, where this one has no place."""
