@@ -46,7 +46,7 @@ class Problem:
 
 
 def model_problem(pipeline: DiffusionPipeline, settings: Settings) -> Problem | None:
-    """Why the model may not be read at all; then no pod is made or changed."""
+    """Why the model may not be read at all; then no pod is made or changed, only suspended."""
     location = pipeline.spec.model.location
     if not isinstance(location, FilePath):
         return None

@@ -95,15 +95,21 @@ class Reconciler:
         except InvalidFieldError as error:
             await self._invalid(body, error, kept, now)
             return now + _INVALID_AGAIN_S
-        problem = model_problem(pipeline, self._settings)
-        if problem is not None:
-            status = blocked_status(_old(pipeline, kept), _generation(pipeline), problem, now)
+        forbidden = model_problem(pipeline, self._settings)
+        # A suspended pipeline only loses pods: nobody should have to allow a folder to free GPUs.
+        if forbidden is not None and not pipeline.spec.suspend:
+            status = blocked_status(_old(pipeline, kept), _generation(pipeline), forbidden, now)
             await self._report(pipeline, status, kept, now)
             return now + _INVALID_AGAIN_S
-        return await self._work(pipeline, observed, kept, now)
+        return await self._work(pipeline, observed, kept, forbidden, now)
 
     async def _work(
-        self, pipeline: DiffusionPipeline, observed: Observation, kept: Kept, now: float
+        self,
+        pipeline: DiffusionPipeline,
+        observed: Observation,
+        kept: Kept,
+        forbidden: Problem | None,
+        now: float,
     ) -> float:
         rendered = kept.rendered
         assert rendered is not None
@@ -134,6 +140,7 @@ class Reconciler:
             load=load,
             asked=self._answer().asked,
             problems=(
+                *((forbidden,) if forbidden is not None else ()),
                 *map(refusal, refused),
                 *problems(observed, now),
                 *given_up(decision.memory.transition, decision.plan),

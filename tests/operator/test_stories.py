@@ -379,6 +379,22 @@ async def test_a_forbidden_model_leaves_what_serves_alone(story: "Story") -> Non
     assert story.condition(READY).status is ConditionStatus.FALSE
 
 
+async def test_suspending_takes_the_workers_of_a_forbidden_model_too(story: "Story") -> None:
+    story.apply()
+    await story.run(5)
+
+    story.apply(model={"uri": "file:///etc/models"}, suspend=True)
+    await story.run(60)
+
+    assert story.pools() == {}
+    assert story.condition(READY).reason == "Suspended"
+    assert story.condition(DEGRADED).reason == "ModelNotAllowed"
+
+    story.apply(model={"uri": "file:///etc/models"})
+    await story.run(10)
+    assert story.pools() == {}
+
+
 async def test_a_spec_that_slipped_through_is_named_and_mended_by_an_edit(story: "Story") -> None:
     story.apply(stages={"encode": {"replicas": {"min": 9, "max": 2}}})
     await story.run(3)
