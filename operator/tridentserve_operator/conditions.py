@@ -8,10 +8,12 @@
 | Ready | Available, and every pool of the plan complete | otherwise | - |
 | Progressing | steps are left to do | nothing to do, or nothing that may be done | - |
 | Degraded | a problem | none | - |
-| MetricsAvailable | a fresh arrival rate | Prometheus was asked and cannot say | not asked yet |
+| MetricsAvailable | a fresh arrival rate | Prometheus cannot say | not asked yet; no seconds |
 | ScalingLimited | bounds or cluster give less than the load asks for | otherwise | - |
 
-`Degraded` may go with `Ready`: a surge that cannot start leaves the old workers serving.
+`Degraded` may go with `Ready`: a surge that cannot start leaves the old workers serving. `no
+seconds`: requests arrive, and how long a stage takes is not known, so that its size is held. That
+is so until the first ones are done, and for good where Prometheus does not reach the workers.
 No message holds a figure that moves with the load, and the time of a condition moves with its
 status alone: a status is written when something has happened, and then only.
 """
@@ -191,6 +193,14 @@ def _degraded(problems: tuple[Problem, ...]) -> _Verdict:
 
 def _metrics(facts: Facts) -> _Verdict:
     kind = ConditionType.METRICS_AVAILABLE
+    unmeasured = _unmeasured(facts)
+    if unmeasured:
+        message = (
+            f"requests arrive, but how long they take in {', '.join(unmeasured)} is not known, so"
+            " that the size of it is held: until the first ones are through, and for as long as"
+            " Prometheus does not scrape the workers' pods"
+        )
+        return _Verdict(type=kind, holds=None, reason="SecondsUnknown", message=message)
     if facts.load.arrivals_per_s is not None:
         message = "Prometheus knows how many requests arrive"
         return _Verdict(type=kind, holds=True, reason="Fresh", message=message)
@@ -198,6 +208,14 @@ def _metrics(facts: Facts) -> _Verdict:
     if not facts.asked:
         return _Verdict(type=kind, holds=None, reason="NotAsked", message=message)
     return _Verdict(type=kind, holds=False, reason="LoadUnknown", message=message)
+
+
+def _unmeasured(facts: Facts) -> tuple[Stage, ...]:
+    """Stages whose size should follow the requests that arrive, and cannot."""
+    if not facts.load.arrivals_per_s or not facts.decision.plan.follows_load:
+        return ()
+    measured = {time.stage for time in facts.load.seconds}
+    return tuple(stage for stage in STAGES if stage not in measured)
 
 
 def _limited(facts: Facts) -> _Verdict:

@@ -1,12 +1,13 @@
 """The table of conditions, and the events of their transitions."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from tridentserve.domain.ids import PipelineName, Revision
-from tridentserve.domain.load import UNKNOWN, Load
+from tridentserve.domain.load import UNKNOWN, Load, StageTime
 from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape, Reason
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.manifest.status import Condition, ConditionStatus, ConditionType, Status
@@ -140,6 +141,23 @@ def test_metrics_are_there_not_there_or_nobody_knows(
     about: Facts, expected: tuple[str, str]
 ) -> None:
     assert verdict(ConditionType.METRICS_AVAILABLE, about) == expected
+
+
+def test_a_stage_that_is_held_for_want_of_its_seconds_is_named() -> None:
+    times = {stage: StageTime(stage=stage, fraction_percent=50, seconds=1.0) for stage in STAGES}
+    known = Load(arrivals_per_s=0.5, seconds=tuple(times.values()))
+    unknown = Load(arrivals_per_s=0.5, seconds=(times[Stage.ENCODE], times[Stage.DECODE]))
+    fixed = replace(PLAN, follows_load=False)
+    kind = ConditionType.METRICS_AVAILABLE
+
+    told = conditions((), facts(1, 1, 1, load=unknown), 1, 0.0)
+
+    held = next(one for one in told if one.type == kind)
+    assert (str(held.status), held.reason) == ("Unknown", "SecondsUnknown")
+    assert "take in diffuse is not known" in held.message
+    assert verdict(kind, facts(1, 1, 1, load=known)) == ("True", "Fresh")
+    assert verdict(kind, facts(1, 1, 1, load=unknown, plan=fixed)) == ("True", "Fresh")
+    assert verdict(kind, facts(1, 1, 1, load=replace(unknown, arrivals_per_s=0.0)))[0] == "True"
 
 
 def test_scaling_is_limited_by_bounds_or_by_the_cluster() -> None:
