@@ -6,6 +6,7 @@ end. Each worker is looked at once a decision, when it is first asked about: tha
 draining nodes and placing by ends cost.
 """
 
+from bisect import bisect_right
 from math import inf
 
 from tridentserve.domain.ids import WorkerId
@@ -36,13 +37,30 @@ class Clearing:
         known = self._known.get(name)
         if known is not None:
             return known
-        vacant = self._floor.vacant_devices(self._state.workers[name])
-        running = self._running.ends(self._state, name, self._now)
-        moments = [self._now] * len(vacant) + self._started.get(name, [])
-        moments += [max(self._now, ends_s) for ends_s in running.values()]
+        running = self._running.ends_in_order(self._state, name, self._now)
+        moments = [self._now] * self._floor.vacant(name) + self._started.get(name, [])
+        moments += [max(self._now, ends_s) for ends_s in running]
         moments.sort()
         self._known[name] = moments
         return moments
+
+    def clears(self, name: WorkerId, degree: int) -> tuple[float, int] | None:
+        """When a worker should have so many vacant devices, and how many more it has then.
+
+        The answer of `vacant_s`, without a list; None where it has not as many.
+        """
+        if name in self._started:
+            moments = self.vacant_s(name)
+            if len(moments) < degree:
+                return None
+            clear_s = moments[degree - 1]
+            return clear_s, bisect_right(moments, clear_s) - degree
+        vacant = self._floor.vacant(name)
+        running = self._running.ends_in_order(self._state, name, self._now)
+        if vacant + len(running) < degree:
+            return None
+        clear_s = self._now if degree <= vacant else max(self._now, running[degree - vacant - 1])
+        return clear_s, vacant + bisect_right(running, clear_s) - degree
 
     def puts_off_s(self, name: WorkerId, option: Option) -> float:
         """By how much a call that starts now puts off the moment when a worker is all vacant."""

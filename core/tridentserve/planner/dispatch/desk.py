@@ -80,8 +80,8 @@ class Desk:
         """The least degree of the most urgent request that soon is late and has no place."""
         self._failed: set[tuple[Queue, int]] = set()
         """Degrees that a class found no place for: nothing becomes free within a decision."""
-        self._full: set[tuple[tuple[Kind, ...], int]] = set()
-        """Kinds and degrees that `_is_full` found nowhere: nor will it later."""
+        self._full: dict[tuple[tuple[Kind, ...], int], bool] = {}
+        """What `_is_full` said, by kinds and degree."""
         self._patient_s = self._held_s = inf
         """When the request at hand would take a smaller degree; the first of those held back."""
         self._price = 0.0
@@ -221,16 +221,19 @@ class Desk:
     def _find(self, journey: Journey, offer: Offer) -> Place | None:
         if self._is_full(offer):
             return None
-        option = offer.option
+        barred = self._drains.barred(offer) if self._drains is not None else frozenset()
+        floor, option = self._scene.floor, offer.option
+        if not (self._is_shared(offer) or floor.has_room(offer.kinds, offer.degree, barred)):
+            return None
         spread = self._settings.defragmentation and any(one.devices > 1 for one in offer.kinds)
         spread = spread and option is not None
-        return self._scene.floor.choose(
+        return floor.choose(
             journey,
             offer.degree,
             fit=fewest_blocks_broken if spread else tightest,
             near=not spread,
             prefer=self._covered(option) if spread and option is not None else None,
-            barred=self._drains.barred(offer) if self._drains is not None else frozenset(),
+            barred=barred,
             among=offer.kinds,
         )
 
@@ -241,16 +244,13 @@ class Desk:
         return lambda name: self._clearing.puts_off_s(name, option)
 
     def _is_full(self, offer: Offer) -> bool:
-        """Whether no worker has as many devices, which is cheap to see; False may be wrong.
+        """Whether no worker had as many devices before this decision; False may be wrong."""
+        known = self._full.get(key := (offer.kinds, offer.degree))
+        if known is None:
+            had_room = any(any(kind.rooms[offer.degree :]) for kind in offer.kinds)
+            known = self._full[key] = not (had_room or self._is_shared(offer))
+        return known
 
-        Where calls have seats for others, or devices several holders, the floor has to look.
-        """
-        known = (offer.kinds, offer.degree)
-        if known in self._full:
-            return True
-        if self._scene.state.roster.is_shared or any(kind.slots > 1 for kind in offer.kinds):
-            return False
-        if any(any(kind.rooms[offer.degree :]) for kind in offer.kinds):
-            return False
-        self._full.add(known)
-        return True
+    def _is_shared(self, offer: Offer) -> bool:
+        """Whether calls have seats for others, or devices several holders, so the floor looks."""
+        return self._scene.state.roster.is_shared or any(kind.slots > 1 for kind in offer.kinds)

@@ -67,6 +67,17 @@ class Floor:
         """Devices of a worker that nobody runs on or has taken in this decision."""
         return self._vacancies.devices(worker)
 
+    def vacant(self, name: WorkerId) -> int:
+        """How many `vacant_devices` a worker has."""
+        return self._vacancies.count(name)
+
+    def has_room(self, kinds: Iterable[Kind], degree: int, barred: frozenset[WorkerId]) -> bool:
+        """Whether any worker of these kinds has as many vacant devices, some apart.
+
+        A seat in a call that begins is no room, and a worker has room that a request may not use.
+        """
+        return any(True for kind in kinds for _ in self._vacancies.candidates(kind, degree, barred))
+
     def choose(
         self,
         journey: Journey,

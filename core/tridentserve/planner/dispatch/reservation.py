@@ -10,7 +10,6 @@ every decision, and as a node that drains gets emptier, the same one comes out a
 5.7; back-filling as in EASY).
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -57,6 +56,8 @@ class Drains:
         self._kept: dict[WorkerId, _Kept] = {}
         self._asked: list[Offer] = []
         """Who is to have a node that was not looked for yet."""
+        self._compared: dict[tuple[tuple[Kind, ...], int], list[tuple[float, int, WorkerId]]] = {}
+        """What `_compare` found, until somebody takes devices."""
 
     def barred(self, offer: Offer) -> frozenset[WorkerId]:
         """Workers that this must leave alone."""
@@ -65,16 +66,22 @@ class Drains:
         for wide in self._asked:
             self._choose(wide)
         self._asked.clear()
+        degree, option = offer.degree, offer.option
+        ends_s = inf if option is None else self._now + option.q90_s
         return frozenset(
-            name
-            for name, kept in self._kept.items()
-            if offer.degree > kept.spare and not self._ends_before(offer.option, kept)
+            [
+                name
+                for name, kept in self._kept.items()
+                if degree > kept.spare and ends_s > kept.clear_s
+            ]
         )
 
     def took(self, place: Place, option: Option | None) -> None:
         """Somebody starts; the clearing has been told."""
+        self._compared.clear()
         kept = self._kept.get(place.worker.id)
-        if kept is not None and not self._ends_before(option, kept):
+        ends_s = inf if option is None else self._now + option.q90_s
+        if kept is not None and ends_s > kept.clear_s:
             kept.spare -= len(place.devices)
 
     def keep(self, offer: Offer) -> None:
@@ -91,19 +98,23 @@ class Drains:
         return kept < max(1, int(self._settings.share * size))
 
     def _choose(self, offer: Offer) -> None:
-        best: tuple[float, int, WorkerId] | None = None
-        for name in self._candidates(offer.kinds):
-            vacant_s = self._clearing.vacant_s(name)
-            if name in self._kept or len(vacant_s) < offer.degree:
-                continue
-            clear_s = vacant_s[offer.degree - 1]
-            spare = bisect_right(vacant_s, clear_s) - offer.degree
-            best = min(best or (inf, 0, name), (clear_s, spare, name))
-        if best is not None and best[0] < inf:
-            self._kept[best[2]] = _Kept(clear_s=best[0], spare=best[1])
+        for clear_s, spare, name in self._compare(offer):
+            if name not in self._kept:
+                self._kept[name] = _Kept(clear_s=clear_s, spare=spare)
+                return
 
-    def _ends_before(self, option: Option | None, kept: _Kept) -> bool:
-        return option is not None and self._now + option.q90_s <= kept.clear_s
+    def _compare(self, offer: Offer) -> list[tuple[float, int, WorkerId]]:
+        """The workers looked at that should ever have the devices, the one to keep first."""
+        known = self._compared.get(key := (offer.kinds, offer.degree))
+        if known is None:
+            known = [
+                (*clears, name)
+                for name in self._candidates(offer.kinds)
+                if (clears := self._clearing.clears(name, offer.degree)) and clears[0] < inf
+            ]
+            known.sort()
+            self._compared[key] = known
+        return known
 
     def _candidates(self, kinds: Iterable[Kind]) -> Iterable[WorkerId]:
         for kind in kinds:

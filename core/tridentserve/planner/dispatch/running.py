@@ -50,6 +50,7 @@ class _Ends:
     kind: Kind | None
     version: int
     by_device: Mapping[DeviceId, float]
+    in_order: tuple[float, ...]
 
 
 class Running:
@@ -103,6 +104,14 @@ class Running:
         Infinite where the cost is unknown; moments that have passed belong to what is overdue. A
         resize that waits for a boundary is not foreseen.
         """
+        return self._ends_on(state, worker, now).by_device
+
+    def ends_in_order(self, state: State, worker: WorkerId, now: float) -> tuple[float, ...]:
+        """The moments of `ends`, one for each device, ascending."""
+        return self._ends_on(state, worker, now).in_order
+
+    def _ends_on(self, state: State, worker: WorkerId, now: float) -> _Ends:
+        """What is kept of a worker: until its segments change, or what is known of its kind."""
         running, kind = state.running(worker), state.roster.kind(worker)
         version, known = self._options.version, self._ends.get(worker)
         if (
@@ -111,14 +120,20 @@ class Running:
             and known.kind is kind
             and known.version == version
         ):
-            return known.by_device
+            return known
         found: dict[DeviceId, float] = {}
         for segment in running:
             end_s = self._end_s(state, kind, segment, now)
             for device in segment.devices:
                 found[device] = max(end_s, found.get(device, end_s))
-        self._ends[worker] = _Ends(running=running, kind=kind, version=version, by_device=found)
-        return found
+        ends = self._ends[worker] = _Ends(
+            running=running,
+            kind=kind,
+            version=version,
+            by_device=found,
+            in_order=tuple(sorted(found.values())),
+        )
+        return ends
 
     def _end_s(self, state: State, kind: Kind | None, segment: Segment, now: float) -> float:
         """When a segment should end; infinite where that is unknown."""

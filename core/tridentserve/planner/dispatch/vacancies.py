@@ -30,6 +30,11 @@ class Vacancies:
         left = self._left.get(worker.id)
         return self._roster.vacant_devices(worker) if left is None else left
 
+    def count(self, name: WorkerId) -> int:
+        """How many `devices` of a worker there are; 0 for one that drains or is gone."""
+        left = self._left.get(name)
+        return self._roster.vacant(name) if left is None else len(left)
+
     def any_of(self, kind: Kind, *, besides: WorkerId | None = None) -> bool:
         """Whether a worker of a kind has any device left, one worker apart."""
         for names in kind.rooms[1:]:
