@@ -28,9 +28,8 @@ from pathlib import Path
 from paper import plots
 from paper.declared_cells import core, edge, family_cells, small
 from paper.grid import TUNING_SEEDS, Run, family_runs, sections
-from paper.halving import standing
-from paper.policies import OURS, WITH_STEPS, opponent, opponents, static_degrees
-from paper.records import Records
+from paper.halving import ROUNDS, Standing, standing
+from paper.policies import CHOSEN, OURS, WITH_STEPS, opponent, opponents, static_degrees
 from paper.report import Facts, document
 from paper.runner import Effort, Results, make, make_one_by_one, source_hash
 from paper.shown import Shown, collected
@@ -72,10 +71,14 @@ def wanted(runs: Sequence[Run], only: Sequence[str] | None, seeds: int) -> list[
     ]
 
 
-def _round(records: Records) -> list[Run]:
+def _standing(results: Results) -> Standing:
+    """How far the choice of the opponent has come by the present source."""
+    names, cells = ([one.name for one in some] for some in (opponents(), family_cells()))
+    return standing(collected(family_runs(), results.figures), names, cells, TUNING_SEEDS)
+
+
+def _round(now: Standing) -> list[Run]:
     """What the round of the family asks for that is being made."""
-    names = [one.name for one in opponents()]
-    now = standing(records, names, [one.name for one in family_cells()], TUNING_SEEDS)
     return [
         run
         for run in family_runs()
@@ -86,7 +89,10 @@ def _round(records: Records) -> list[Run]:
 
 
 def make_all(args: argparse.Namespace, results: Results) -> int:
-    """Fit, opponent, comparison, prediction; how many runs were made."""
+    """Fit, opponent, comparison, prediction; how many runs were made.
+
+    Nothing is compared with an opponent that another one has beaten in all rounds.
+    """
     effort = Effort(jobs=args.jobs, until_s=time.monotonic() + args.budget_minutes * 60)
 
     def of_fit() -> Run | None:
@@ -94,16 +100,23 @@ def make_all(args: argparse.Namespace, results: Results) -> int:
         return run if run is not None and wanted([run], args.only, args.seeds) else None
 
     count = make_one_by_one(of_fit, results, effort)
-    while more := make(
-        wanted(_round(collected(family_runs(), results.figures)), args.only, args.seeds),
-        results,
-        effort,
-    ):
+    while more := make(wanted(_round(_standing(results)), args.only, args.seeds), results, effort):
         count += more
-    fitted = Shown(look=results.reported, measured=()).fitted
-    declared = [run for one in sections() for run in one.runs]
-    declared += prediction_runs(passing_worlds(fitted))
-    return count + make(wanted(declared, args.only, args.seeds), results, effort)
+    now = _standing(results)
+    if now.rounds == len(ROUNDS) and now.members[0] != CHOSEN["theirs"]:
+        print(f"nothing is compared: policies.CHOSEN is to be {now.members[0]}", file=sys.stderr)
+        return count
+    return count + make(wanted(compared(results), args.only, args.seeds), results, effort)
+
+
+def compared(results: Results) -> list[Run]:
+    """All of the comparison, then the prediction by what fits according to the present source.
+
+    After another source's fit nothing is predicted: the first run would replace it in the report.
+    """
+    fitted = collected(fit_runs(), results.figures)
+    runs = [run for one in sections() for run in one.runs]
+    return [*runs, *prediction_runs(passing_worlds(fitted))]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -32,6 +32,7 @@ EDGE = (
     *product((0.5, 1.1), ("4.4x+2s", "1.5x")),
 )
 """The rest of load x deadline."""
+_OF_FAMILIES = 6
 _USUAL = Cell(pipeline=PIPELINES[0], load=0.85, deadline="2.5x")
 
 
@@ -95,6 +96,11 @@ def other_pipelines() -> tuple[Cell, ...]:
 def family_cells() -> tuple[Cell, ...]:
     """Those on which members of families are compared: tuning cells that are neither idle nor full.
 
-    The profile's own world alone, so that the worlds of the comparison are a test as well.
+    By turns in the profile's own world and in the one in which most is compared, for which ours was
+    developed: an opponent that was chosen elsewhere alone would be weaker there than it could be.
     """
-    return tuple(cell for cell in map(small, own_world()) if not cell.is_held_out)
+    tuned = [
+        [cell for cell in map(small, world) if not cell.is_held_out]
+        for world in (own_world(), core())
+    ]
+    return tuple(cell for pair in zip(*tuned, strict=False) for cell in pair)[:_OF_FAMILIES]

@@ -1,9 +1,11 @@
 """Who speaks for a family: rounds in which ever fewer members meet ever more runs. Pure.
 
-Successive halving (Jamieson and Talwalkar 2016): a cheap round over all members drops those that
-are clearly worse, and the runs that are saved go to those that are close. Members meet the same
-cells and seeds within a round. After every whole round there is a best one, so that work that was
-cut short gives an answer too, with less to rest on.
+Successive halving (Jamieson and Talwalkar 2016): cheap rounds drop those that do worst, and the
+runs that are saved go to those that are close. What a round rests on decides how many it may drop:
+one run tells members apart by a few requests of some hundreds, which is luck, so that the first
+round drops a third and no more. Members meet the same cells and seeds within a round. After every
+whole round there is a best one, so that work that was cut short gives an answer too, with less to
+rest on.
 """
 
 from collections.abc import Sequence
@@ -24,9 +26,9 @@ class Round:
 
 
 ROUNDS = (
-    Round(cells=1, seeds=1, keep=6),
-    Round(cells=2, seeds=2, keep=3),
-    Round(cells=4, seeds=5, keep=1),
+    Round(cells=1, seeds=1, keep=12),
+    Round(cells=2, seeds=3, keep=5),
+    Round(cells=6, seeds=5, keep=1),
 )
 
 

@@ -238,9 +238,10 @@ def _family(shown: Shown) -> str:
     now, records = shown.family, shown.of(shown.tuning)
     names = [one.name for one in opponents()]
     first = [one.name for one in family_cells()][: ROUNDS[0].cells]
+    seeds = TUNING_SEEDS[: ROUNDS[0].seeds]
     met = Records(
         {
-            (cell, name): {s: f for s, f in found.items() if s == TUNING_SEEDS[0]}
+            (cell, name): {s: f for s, f in found.items() if s in seeds}
             for (cell, name), found in records.found.items()
             if cell in first
         }

@@ -135,10 +135,17 @@ class Results:
         return None if found is None else found.figures
 
     def reported(self, run: Run) -> Kept | None:
-        """The record of a run by the source that measured its group last, found by its names."""
+        """The record of a run by the source that measured its group last.
+
+        That of another source is found by its names, for settings have come and gone since; that of
+        the present one by its key, so that a contender whose settings are changed has no figures
+        until it is run again, rather than some of both.
+        """
         group = group_of(run.section)
-        name = run.label.split("/", 1)[1]
-        return self._named.get((group, self._latest.get(group, ""), name, run.seed))
+        source = self._latest.get(group, "")
+        if source == self._source:
+            return self._kept.get(key_of(run, source))
+        return self._named.get((group, source, run.label.split("/", 1)[1], run.seed))
 
     def measured(self) -> tuple[Measured, ...]:
         """Of every group of which anything was made."""

@@ -55,6 +55,9 @@ def fit_answer(records: Records) -> str:
     )
     if missing:
         text += f" {len(missing)} of these worlds are not among those of the comparison yet."
+    unfit = [f"c{c:g} f{f:g}" for c, f in WORLDS if (c, f) not in found]
+    if unfit:
+        text += f" **Cells in {' and '.join(unfit)} say nothing of the paper's system** so far."
     return text
 
 

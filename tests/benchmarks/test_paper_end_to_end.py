@@ -7,11 +7,11 @@ import pytest
 from tests.benchmarks.figures import figures
 
 from paper import plots
-from paper.__main__ import wanted
+from paper.__main__ import RECORDS, arguments, compared, make_all, wanted
 from paper.cells import Cell
 from paper.declared_cells import core, small
-from paper.grid import Run, family_runs
-from paper.policies import BOUND, OURS, factorial, opponent
+from paper.grid import Run, family_runs, sections
+from paper.policies import BOUND, OURS, factorial, opponent, opponents
 from paper.records import Records
 from paper.report import Facts, document
 from paper.runner import Effort, Kept, Measured, Results, key_of, made, make, make_one_by_one
@@ -141,6 +141,41 @@ def test_a_group_is_reported_by_the_source_that_measured_it_last(tmp_path: Path)
     found = {run: third.reported(run) for run in (fit, RUNS[1], compared)}
     shown = {run: one.figures.attainment for run, one in found.items() if one is not None}
     assert shown == {fit: 0.1, compared: 0.3}
+
+
+def test_a_contender_whose_settings_are_changed_is_not_reported_until_it_is_run_again(
+    tmp_path: Path,
+) -> None:
+    results = Results(tmp_path / "results.jsonl", "source")
+    before = replace(RUNS[1], contender=replace(OURS, dispatch="Fifo"))
+    results.keep(before, figures(), 1.0)
+    assert results.reported(before) is not None
+    assert results.reported(RUNS[1]) is None
+
+
+def in_all_rounds(path: Path, best: str) -> Results:
+    """The whole family as if it had been run, with one member that is best everywhere."""
+    results = Results(path, "source")
+    for run in family_runs():
+        results.keep(run, figures(attainment=0.9 if run.contender.name == best else 0.8), 1.0)
+    return results
+
+
+def test_nothing_is_compared_with_an_opponent_that_another_has_beaten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = arguments(["--budget-minutes", "0"])
+    chosen, other = opponent().name, next(one for one in opponents() if one != opponent()).name
+    make_all(nothing, in_all_rounds(tmp_path / "a.jsonl", chosen))
+    assert "nothing is compared" not in capsys.readouterr().err
+    make_all(nothing, in_all_rounds(tmp_path / "b.jsonl", other))
+    assert f"CHOSEN is to be {other}" in capsys.readouterr().err
+
+
+def test_no_prediction_is_made_from_the_fit_of_another_source() -> None:
+    kept = Results(RECORDS, source="none")
+    assert Shown(look=kept.reported, measured=()).predicted
+    assert {run.section for run in compared(kept)} == {one.name for one in sections()}
 
 
 def test_runs_that_follow_from_others_are_made_one_by_one_until_none_follows(

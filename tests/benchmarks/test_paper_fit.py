@@ -29,6 +29,7 @@ from paper.validity import (
     settings,
     worlds,
 )
+from paper.validity_tables import fit_answer
 
 GRID = [World(decode_s=c, slow_down=f) for c in (2.0, 6.0, 10.5) for f in (1.0, 1.2, 1.4)]
 
@@ -134,6 +135,20 @@ def test_the_worlds_of_the_comparison_pass_in_the_runs_that_are_kept() -> None:
     kept = Results(RECORDS, source="none")
     fitted = Shown(look=kept.reported, measured=()).fitted
     assert set(WORLDS) <= set(passing_worlds(fitted))
+
+
+def test_worlds_of_the_comparison_that_do_not_pass_are_named() -> None:
+    target = figures(attainment=0.86, mean_s=78, p95_s=230)
+    name = cell_of(*WORLDS[0]).name
+    degree = next(o.degree for o in near() if (o.decode_s, o.slow_down) == WORLDS[0])
+    one = Records(
+        {
+            (name, MEMBERS["sound"].name): {SEED: target},
+            (name, f"B1/{degree}"): {SEED: figures(attainment=0.14, mean_s=300, p95_s=560)},
+        }
+    )
+    assert passing_worlds(one) == (WORLDS[0],)
+    assert "**Cells in c6 f1.3 say nothing of the paper's system** so far" in fit_answer(one)
 
 
 def test_only_near_points_are_ever_simulated() -> None:

@@ -6,7 +6,7 @@ from paper.halving import ROUNDS, standing
 from paper.records import Records
 
 MEMBERS = tuple(f"m{index:02d}" for index in range(18))
-CELLS = ("a", "b", "c", "d")
+CELLS = ("a", "b", "c", "d", "e", "f")
 SEEDS = (101, 102, 103, 104, 105)
 
 
@@ -40,7 +40,7 @@ def test_each_round_keeps_the_best_and_asks_more_of_them() -> None:
     first = standing(made(MEMBERS, CELLS[:1], SEEDS[:1]), MEMBERS, CELLS, SEEDS)
     assert first.rounds == 1
     assert first.members == MEMBERS[::-1][: ROUNDS[0].keep]
-    assert (first.cells, first.seeds) == (CELLS[:2], SEEDS[:2])
+    assert (first.cells, first.seeds) == (CELLS[: ROUNDS[1].cells], SEEDS[: ROUNDS[1].seeds])
 
 
 def test_the_rounds_end_with_one() -> None:
@@ -51,6 +51,7 @@ def test_the_rounds_end_with_one() -> None:
 
 def test_luck_of_later_rounds_plays_no_part_in_earlier_ones() -> None:
     records = made(MEMBERS, CELLS[:1], SEEDS[:1])
+    assert ROUNDS[0].seeds == 1
     lucky = {102: figures(attainment=1.0), **records.of("a", MEMBERS[0])}
     found = Records({**records.found, ("a", MEMBERS[0]): lucky})
     assert MEMBERS[0] not in standing(found, MEMBERS, CELLS, SEEDS).members
