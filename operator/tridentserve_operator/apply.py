@@ -1,8 +1,8 @@
 """From a decision to calls: only those that change something, each of which may be repeated.
 
 What was written last is remembered by hash and generation. An object is written again when it
-should differ, when its generation says that somebody else wrote it, when it is gone, and every ten
-minutes all the same: Services and their like are not watched.
+should differ, when its generation (or resource version, where it has none) says that somebody else
+wrote it, when it is gone, and every ten minutes all the same.
 """
 
 from collections.abc import Iterable
@@ -43,6 +43,7 @@ class Wrote:
     hash: str
     generation: int
     """0 for kinds that have none."""
+    version: str
     at_s: float
 
 
@@ -110,8 +111,7 @@ class Applier:
         """
         refused = []
         for body in rendered.statics:
-            view = observed.router if body["kind"] == "Deployment" else None
-            if _is_current(body, view, written, now):
+            if _is_current(body, observed.router, observed, written, now):
                 continue
             try:
                 await self._write(body, rendered_hash(body), written, now)
@@ -158,7 +158,7 @@ class Applier:
             if key in scaled or key.revision != rendered.revision or view.deleting:
                 continue
             body = self._pool(pipeline, rendered, key)
-            if not _is_current(body, view, written, now):
+            if not _is_current(body, view, observed, written, now):
                 try:
                     await self._write_pool(body, view.replicas, written, now)
                 except InvalidFieldError as error:
@@ -239,20 +239,33 @@ class Applier:
 
     async def _write(self, body: Object, hash_: str, written: Written, now: float) -> None:
         answer = await self._api.apply(body)
-        generation = int(answer.get("metadata", {}).get("generation") or 0)
-        written.objects[_key(body)] = Wrote(hash=hash_, generation=generation, at_s=now)
+        about = answer["metadata"]
+        written.objects[_key(body)] = Wrote(
+            hash=hash_,
+            generation=int(about.get("generation") or 0),
+            version=about["resourceVersion"],
+            at_s=now,
+        )
 
 
 def _key(body: Object) -> tuple[str, str]:
     return body["kind"], body["metadata"]["name"]
 
 
-def _is_current(body: Object, view: DeploymentView | None, written: Written, now: float) -> bool:
+def _is_current(
+    body: Object,
+    view: DeploymentView | None,
+    observed: Observation,
+    written: Written,
+    now: float,
+) -> bool:
+    """Whether an object is as it was written; `view` is of a Deployment."""
     wrote = written.objects.get(_key(body))
     if wrote is None or wrote.hash != rendered_hash(body):
         return False
-    if body["kind"] != "Deployment":
-        return True
-    if view is None:
-        return now - wrote.at_s < _SEEN_WITHIN_S
-    return view.generation <= wrote.generation
+    if body["kind"] == "Deployment" and view is not None:
+        return view.generation <= wrote.generation
+    # Whoever changes what is not ours changes the version too: one more apply, which changes
+    # nothing, and its answer carries the version of the moment.
+    as_left = observed.versions.get(_key(body)) == wrote.version
+    return as_left or now - wrote.at_s < _SEEN_WITHIN_S

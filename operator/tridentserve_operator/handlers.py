@@ -16,13 +16,26 @@ from tridentserve.manifest.base import GROUP, PLURAL, VERSION, Object
 from tridentserve_operator import credentials
 from tridentserve_operator.loop import Loop
 from tridentserve_operator.observe import Observation, observation
-from tridentserve_operator.views import DeploymentView, PodView, deployment_view, pod_view
+from tridentserve_operator.views import (
+    DeploymentView,
+    ObjectView,
+    PodView,
+    deployment_view,
+    object_view,
+    pod_view,
+)
 
 _OURS: dict[str, Any] = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PIPELINE: kopf.PRESENT}
 _SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_PIPELINE}"
 _PIPELINES = (GROUP, VERSION, PLURAL)
 _DEPLOYMENTS = ("apps", "v1", "deployments")
 _PODS = ("", "v1", "pods")
+_OTHERS = (
+    ("", "v1", "services"),
+    ("", "v1", "serviceaccounts"),
+    ("rbac.authorization.k8s.io", "v1", "rolebindings"),
+)
+"""Watched only to see whether somebody deleted or changed them."""
 
 
 class Indexes:
@@ -33,9 +46,11 @@ class Indexes:
         pipelines: kopf.Index[PipelineName, Object],
         deployments: kopf.Index[PipelineName, DeploymentView],
         pods: kopf.Index[PipelineName, PodView],
+        others: kopf.Index[PipelineName, ObjectView],
     ) -> None:
         """Wrap kopf's views, which change under us."""
-        self._pipelines, self._deployments, self._pods = pipelines, deployments, pods
+        self._pipelines, self._deployments = pipelines, deployments
+        self._pods, self._others = pods, others
 
     def pipelines(self) -> Iterable[PipelineName]:
         """Every pipeline that is there."""
@@ -46,9 +61,9 @@ class Indexes:
         return next(iter(self._pipelines.get(name, ())), None)
 
     def observe(self, name: PipelineName, uid: str, now: float) -> Observation:
-        """Its Deployments and pods."""
+        """Everything of it."""
         deployments, pods = self._deployments.get(name, ()), self._pods.get(name, ())
-        return observation(uid, deployments, pods, now)
+        return observation(uid, deployments, pods, now, self._others.get(name, ()))
 
 
 def registry(loop: Loop) -> kopf.OperatorRegistry:
@@ -63,7 +78,8 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
     @kopf.on.startup(registry=handlers)
     async def start(settings: kopf.OperatorSettings, **kept: Any) -> None:
         configure(settings)
-        loop.attach(Indexes(kept["pipeline_bodies"], kept["deployment_views"], kept["pod_views"]))
+        names = ("pipeline_bodies", "deployment_views", "pod_views", "object_views")
+        loop.attach(Indexes(*(kept[name] for name in names)))
 
     @kopf.index(*_PIPELINES, id="pipeline_bodies", registry=handlers)
     async def pipeline_bodies(body: kopf.Body, **_: object) -> dict[PipelineName, Object]:
@@ -77,17 +93,21 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
     async def pod_views(body: kopf.Body, **_: object) -> dict[PipelineName, PodView]:
         return {_pipeline_of(body): pod_view(body)}
 
+    async def object_views(body: kopf.Body, **_: object) -> dict[PipelineName, ObjectView]:
+        return {_pipeline_of(body): object_view(body)}
+
+    for other in _OTHERS:
+        kopf.index(*other, labels=_OURS, id="object_views", registry=handlers)(object_views)
+
     @kopf.on.event(*_PIPELINES, registry=handlers)
     async def pipeline_changed(body: kopf.Body, **_: object) -> None:
         loop.mark(_own_name(body))
 
-    @kopf.on.event(*_DEPLOYMENTS, labels=_OURS, registry=handlers)
-    async def deployment_changed(body: kopf.Body, **_: object) -> None:
+    async def child_changed(body: kopf.Body, **_: object) -> None:
         loop.mark(_pipeline_of(body))
 
-    @kopf.on.event(*_PODS, labels=_OURS, registry=handlers)
-    async def pod_changed(body: kopf.Body, **_: object) -> None:
-        loop.mark(_pipeline_of(body))
+    for child in (_DEPLOYMENTS, _PODS, *_OTHERS):
+        kopf.on.event(*child, labels=_OURS, registry=handlers)(child_changed)
 
     return handlers
 
@@ -103,8 +123,8 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 5
     settings.watching.reconnect_backoff = 1
     # A pod of somebody else is no concern of ours, and there may be ten thousand.
-    settings.watching.label_selectors["apps", "v1", "deployments"] = _SELECTOR
-    settings.watching.label_selectors["", "v1", "pods"] = _SELECTOR
+    for child in (_DEPLOYMENTS, _PODS, *_OTHERS):
+        settings.watching.label_selectors[child] = _SELECTOR
 
 
 def plain(body: kopf.Body) -> Object:

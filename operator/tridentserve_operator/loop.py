@@ -38,7 +38,7 @@ class Sources(Protocol):
         ...
 
     def observe(self, name: PipelineName, uid: str, now: float) -> Observation:
-        """Its Deployments and pods."""
+        """Everything of it that is watched."""
         ...
 
 

@@ -6,11 +6,17 @@ behind only makes the next step wait, or asks for the same thing twice.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tridentserve.domain.ids import PoolName
 from tridentserve.planner.pools import PoolKey, PoolState
-from tridentserve_operator.views import ROUTER, DeploymentView, PodView, PoolIdentity
+from tridentserve_operator.views import (
+    ROUTER,
+    DeploymentView,
+    ObjectView,
+    PodView,
+    PoolIdentity,
+)
 
 LOST_S = 120.0
 """A pod that is still there so long after its grace has no kubelet that could end it: its node is
@@ -29,6 +35,8 @@ class Observation:
     """Of pools and router, by name; those that ended for good or were lost are left out."""
     pools: tuple[PoolState, ...] = ()
     """Every pool that has a Deployment or pods, whatever its revision."""
+    versions: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Resource versions of its Services, ServiceAccounts and RoleBindings, by kind and name."""
 
     def deployment(self, key: PoolKey) -> DeploymentView | None:
         """The Deployment of a pool."""
@@ -54,11 +62,15 @@ class Observation:
 
 
 def observation(
-    owner_uid: str, deployments: Iterable[DeploymentView], pods: Iterable[PodView], now: float
+    owner_uid: str,
+    deployments: Iterable[DeploymentView],
+    pods: Iterable[PodView],
+    now: float,
+    others: Iterable[ObjectView] = (),
 ) -> Observation:
     """Put together what the indexes hold of one pipeline, at a moment in Unix time.
 
-    Deployments of a deleted namesake are about to be collected and count for nothing.
+    Objects of a deleted namesake are about to be collected and count for nothing.
     """
     own = sorted(
         (one for one in deployments if one.owner_uid == owner_uid), key=lambda one: one.name
@@ -70,6 +82,9 @@ def observation(
         router=next((one for one in own if one.pool is None), None),
         pods=there,
         pools=pool_states(pooled, there),
+        versions={
+            (one.kind, one.name): one.version for one in others if one.owner_uid == owner_uid
+        },
     )
 
 

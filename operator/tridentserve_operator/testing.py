@@ -22,9 +22,11 @@ from tridentserve.domain.names import (
 from tridentserve.errors import NotFoundError, UnavailableError
 from tridentserve.manifest.base import API_VERSION, KIND, Object
 from tridentserve_operator.observe import Observation, observation
-from tridentserve_operator.views import ROUTER, deployment_view, pod_view
+from tridentserve_operator.views import ROUTER, deployment_view, object_view, pod_view
 
 Key = tuple[str, str, str]
+
+_OTHERS = ("Service", "ServiceAccount", "RoleBinding")
 
 
 def pipeline_body(
@@ -55,6 +57,7 @@ class MemoryCluster:
         """(verb, kind, name) of every call that was let through."""
         self.before_call: Callable[[str, str, str], None] = lambda verb, kind, name: None
         """Raises in place of a call."""
+        self._version = 0
         self.capacity = 1000
         """Pods that find a node."""
         self.failing: dict[str, Object] = {}
@@ -109,10 +112,13 @@ class MemoryCluster:
         self.calls.append((verb, kind, name))
 
     def _change(self, found: Object, patch: Object) -> None:
-        before = copy.deepcopy(found.get("spec"))
+        before = copy.deepcopy(found)
         _merge(found, patch)
-        if found.get("spec") != before:
+        if found.get("spec") != before.get("spec"):
             found["metadata"]["generation"] = found["metadata"].get("generation", 0) + 1
+        if found != before:
+            self._version += 1
+            found["metadata"]["resourceVersion"] = str(self._version)
 
     # --- Sources ----------------------------------------------------------------------------------
 
@@ -126,7 +132,7 @@ class MemoryCluster:
         return copy.deepcopy(self.objects.get((KIND, namespace, short)))
 
     def observe(self, name: PipelineName, uid: str, now: float) -> Observation:
-        """Its Deployments and pods."""
+        """Everything of it that is watched."""
         namespace, _, short = name.partition("/")
         ours = [
             found
@@ -138,6 +144,7 @@ class MemoryCluster:
             [deployment_view(one) for one in ours if one["kind"] == "Deployment"],
             [pod_view(one) for one in ours if one["kind"] == "Pod"],
             now,
+            [object_view(one) for one in ours if one["kind"] in _OTHERS],
         )
 
     # --- the rest of the cluster ------------------------------------------------------------------

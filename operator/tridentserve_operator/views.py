@@ -100,14 +100,35 @@ class PodView:
     failure: Failure | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectView:
+    """A Service, ServiceAccount or RoleBinding of ours: only whether it is as we left it."""
+
+    kind: str
+    name: str
+    owner_uid: str
+    version: str
+    """Its resource version: these kinds have no generation."""
+
+
+def object_view(body: Body) -> ObjectView:
+    """Take what matters from an object that is neither Deployment nor pod."""
+    metadata = body["metadata"]
+    return ObjectView(
+        kind=body["kind"],
+        name=metadata["name"],
+        owner_uid=_owner_uid(metadata),
+        version=metadata["resourceVersion"],
+    )
+
+
 def deployment_view(body: Body) -> DeploymentView:
     """Take what matters from a Deployment."""
     metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
-    owners = metadata.get("ownerReferences") or ()
     return DeploymentView(
         name=metadata["name"],
         uid=metadata["uid"],
-        owner_uid=next((owner["uid"] for owner in owners if owner.get("controller")), ""),
+        owner_uid=_owner_uid(metadata),
         generation=int(metadata.get("generation") or 0),
         observed_generation=int(status.get("observedGeneration") or 0),
         pool=_identity(metadata, (spec.get("template") or {}).get("spec") or {}),
@@ -141,6 +162,11 @@ def pod_view(body: Body) -> PodView:
         unschedulable_since_s=_unix(scheduled.get("lastTransitionTime")) if stuck else 0.0,
         failure=_failure(status),
     )
+
+
+def _owner_uid(metadata: Body) -> str:
+    owners = metadata.get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("controller")), "")
 
 
 def _identity(metadata: Body, pod_spec: Body) -> PoolIdentity | None:

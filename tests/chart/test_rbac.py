@@ -16,9 +16,9 @@ OPERATOR = {
     ("tridentserve.io", "diffusionpipelines/status", ""): {"patch"},
     ("apps", "deployments", ""): {"list", "watch", "create", "patch", "delete"},
     ("", "pods", ""): {"list", "watch", "patch"},
-    ("", "services", ""): {"create", "patch"},
-    ("", "serviceaccounts", ""): {"create", "patch"},
-    ("rbac.authorization.k8s.io", "rolebindings", ""): {"create", "patch"},
+    ("", "services", ""): {"list", "watch", "create", "patch"},
+    ("", "serviceaccounts", ""): {"list", "watch", "create", "patch"},
+    ("rbac.authorization.k8s.io", "rolebindings", ""): {"list", "watch", "create", "patch"},
     ("rbac.authorization.k8s.io", "clusterroles", ROUTER_ROLE): {"bind"},
     ("events.k8s.io", "events", ""): {"create"},
 }

@@ -266,6 +266,10 @@ def test_what_somebody_deletes_or_edits_is_set_right(operator: Operator) -> None
     eventually(lambda: _replicas(operator, pool) == 1, within_s=60)
     operator.kubectl("set", "env", f"deployment/{pool}", "TRIDENTSERVE_FRACTION_PERCENT=7")
     eventually(lambda: _fraction(operator, pool) == "100")
+    for kind in ("services", "serviceaccounts", "rolebindings"):
+        there = operator.names(kind)
+        operator.kubectl("delete", kind, *(name for name in there if name.startswith("flux-")))
+        eventually(lambda: operator.names(kind) == there)  # noqa: B023  called at once
 
 
 def _replicas(operator: Operator, name: str) -> int:

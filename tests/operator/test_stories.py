@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tridentserve.domain.names import ANNOTATION_DELETION_COST, LABEL_DRAINING
+from tridentserve.domain.names import ANNOTATION_DELETION_COST, LABEL_COMPONENT, LABEL_DRAINING
 from tridentserve.errors import InvalidFieldError, UnavailableError
 from tridentserve.manifest.status import ConditionStatus, ConditionType
 from tridentserve_operator.testing import pipeline_body, pool_of
@@ -60,19 +60,49 @@ async def test_a_pipeline_at_rest_costs_no_call(story: "Story") -> None:
     assert story.writes() == []
 
 
-async def test_everything_is_written_again_after_ten_minutes_to_mend_what_is_not_watched(
-    story: "Story",
-) -> None:
+async def test_everything_is_written_again_after_ten_minutes(story: "Story") -> None:
     story.apply()
-    await story.run(5)
-    key = ("Service", "default", "flux-router")
-    del story.cluster.objects[key]
+    await story.run(10)
+    story.cluster.calls.clear()
 
-    await story.run(590)
-    assert key not in story.cluster.objects
+    await story.run(580)
+    assert story.writes() == []
     await story.run(20)
 
-    assert key in story.cluster.objects
+    assert {kind for _, kind in story.writes()} >= {"Service", "ServiceAccount", "RoleBinding"}
+
+
+@pytest.mark.parametrize("kind", ["Service", "ServiceAccount", "RoleBinding"])
+async def test_what_the_router_needs_comes_back_when_somebody_deletes_or_edits_it(
+    story: "Story", kind: str
+) -> None:
+    story.apply()
+    await story.run(10)
+    ((key, before),) = (
+        (one, body) for one, body in story.cluster.objects.items() if one[0] == kind
+    )
+
+    del story.cluster.objects[key]
+    await story.run(1)
+    assert story.cluster.objects[key]["metadata"]["labels"] == before["metadata"]["labels"]
+
+    await story.run(10)
+    await story.cluster.merge(*key, {"metadata": {"labels": {LABEL_COMPONENT: "mine"}}})
+    await story.run(1)
+    assert story.cluster.objects[key]["metadata"]["labels"] == before["metadata"]["labels"]
+
+
+async def test_a_change_of_what_is_not_ours_costs_one_call(story: "Story") -> None:
+    story.apply()
+    await story.run(10)
+    key = ("Service", "default", "flux-router")
+    await story.cluster.merge(*key, {"metadata": {"labels": {"team": "a"}}})
+    story.cluster.calls.clear()
+
+    await story.run(10)
+
+    assert story.writes() == [("apply", "Service")]
+    assert story.cluster.objects[key]["metadata"]["labels"]["team"] == "a"
 
 
 async def test_an_arrival_rate_that_jitters_does_not_rewrite_the_status(story: "Story") -> None:
