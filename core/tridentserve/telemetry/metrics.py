@@ -1,8 +1,9 @@
 """Every metric of the project: names, labels and buckets, in one place.
 
 Base units, bounded labels, no request ids. `pipeline` is `namespace/name`. A class a component: it
-holds the children of a process in a registry of its own, all of them initialised to 0, so that a
-rate is defined from the first scrape on.
+holds the children of a process in a registry of its own. Those whose labels are known beforehand
+are initialised to 0, so that a rate is defined from the first scrape on; those of a shape class, a
+store or the operator's reasons appear with their first sample, which a rate does not see.
 """
 
 from collections.abc import Iterable
@@ -25,9 +26,27 @@ class RouterMetrics:
     """What the router counts, for its one pipeline."""
 
     def __init__(self, registry: CollectorRegistry, pipeline: PipelineName) -> None:
-        """Register and initialise every child."""
+        """Register, and initialise what is known beforehand."""
         self._pipeline = pipeline
+        self._register_requests(registry)
         own = ["pipeline"]
+        depth = Gauge(
+            "tridentserve_stage_queue_depth",
+            "Requests that wait for a worker of a stage.",
+            [*own, "stage"],
+            registry=registry,
+        )
+        self._queue_depth = {stage: depth.labels(pipeline, stage) for stage in STAGES}
+        self.decision = Histogram(
+            "tridentserve_dispatch_decision_seconds",
+            "Time of one dispatch decision.",
+            own,
+            buckets=_FAST_SECONDS,
+            registry=registry,
+        ).labels(pipeline)
+
+    def _register_requests(self, registry: CollectorRegistry) -> None:
+        pipeline, own = self._pipeline, ["pipeline"]
         self.arrived = Counter(
             "tridentserve_requests_arrived_total",
             "Requests that reached admission, whatever became of them.",
@@ -60,20 +79,6 @@ class RouterMetrics:
             own,
             registry=registry,
         ).labels(pipeline)
-        depth = Gauge(
-            "tridentserve_stage_queue_depth",
-            "Requests that wait for a worker of a stage.",
-            [*own, "stage"],
-            registry=registry,
-        )
-        self._queue_depth = {stage: depth.labels(pipeline, stage) for stage in STAGES}
-        self.decision = Histogram(
-            "tridentserve_dispatch_decision_seconds",
-            "Time of one dispatch decision.",
-            own,
-            buckets=_FAST_SECONDS,
-            registry=registry,
-        ).labels(pipeline)
 
     def ended(self, outcome: str) -> None:
         """Count a request's end; `outcome` is one of `OUTCOMES`."""
@@ -98,8 +103,9 @@ class WorkerMetrics:
         pool: PoolName,
         stages: Iterable[Stage],
     ) -> None:
-        """Register and initialise every child of the stages that it hosts."""
+        """Register, and initialise what is known beforehand of the stages that it hosts."""
         self._pipeline, self._pool = pipeline, pool
+        self._register_transfers(registry)
         own = ["pipeline", "stage", "pool"]
         inflight = Gauge(
             "tridentserve_stage_inflight", "Runs accepted and not ended.", own, registry=registry
@@ -120,6 +126,15 @@ class WorkerMetrics:
             registry=registry,
         )
         self._batch = {stage: batch.labels(pipeline, stage, pool) for stage in stages}
+        fallback = Counter(
+            "tridentserve_transfer_fallback_total",
+            "Hand-offs that left the preferred store for another one.",
+            ["pipeline", "stage"],
+            registry=registry,
+        )
+        self._fallback = {stage: fallback.labels(pipeline, stage) for stage in stages}
+
+    def _register_transfers(self, registry: CollectorRegistry) -> None:
         hop = ["pipeline", "stage", "store", "direction"]
         self._transfer_bytes = Counter(
             "tridentserve_transfer_bytes_total",
@@ -134,13 +149,6 @@ class WorkerMetrics:
             buckets=_TRANSFER_SECONDS,
             registry=registry,
         )
-        fallback = Counter(
-            "tridentserve_transfer_fallback_total",
-            "Hand-offs that left the preferred store for another one.",
-            ["pipeline", "stage"],
-            registry=registry,
-        )
-        self._fallback = {stage: fallback.labels(pipeline, stage) for stage in stages}
 
     def inflight(self, stage: Stage, runs: int) -> None:
         """Set how many Runs of a stage are accepted and not ended."""
