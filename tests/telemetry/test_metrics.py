@@ -1,5 +1,8 @@
 """Every child that is known beforehand is there with 0, and names and labels are the documented."""
 
+import re
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry
 
 from tridentserve.domain.ids import PipelineName, PoolName
@@ -51,6 +54,22 @@ def test_the_names_are_those_that_the_documentation_promises() -> None:
         "reconcile_duration_seconds",
     }
     assert names(registry) == {f"tridentserve_{name}" for name in prefixed}
+
+
+def test_the_alerts_of_the_handbook_ask_for_metrics_that_are_there() -> None:
+    registry = CollectorRegistry()
+    RouterMetrics(registry, PIPELINE)
+    WorkerMetrics(registry, PIPELINE, POOL, STAGES)
+    handbook = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
+    there = {sample.name for metric in registry.collect() for sample in metric.samples}
+
+    (alerts,) = re.findall(r"```yaml\n(.*?)```", handbook, re.DOTALL)
+    asked = set(re.findall(r"tridentserve_[a-z_]+", alerts))
+    outcomes = re.findall(r'outcome=~"([a-z|]+)"', alerts)
+
+    assert len(asked) > 4
+    assert asked <= there
+    assert {word for one in outcomes for word in one.split("|")} <= set(OUTCOMES)
 
 
 def test_a_router_begins_with_zeros() -> None:
