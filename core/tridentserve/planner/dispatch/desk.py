@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from tridentserve.domain.dispatch import WakeAt
+from tridentserve.domain.ids import WorkerId
 from tridentserve.domain.stages import Stage
 from tridentserve.planner.dispatch.clearing import Clearing
 from tridentserve.planner.dispatch.degrees import Scene, Widest
@@ -80,8 +81,9 @@ class Desk:
         """The least degree of the most urgent request that soon is late and has no place."""
         self._failed: set[tuple[Queue, int]] = set()
         """Degrees that a class found no place for: nothing becomes free within a decision."""
-        self._full: dict[tuple[tuple[Kind, ...], int], bool] = {}
-        """What `_is_full` said, by kinds and degree."""
+        self._closed: dict[tuple[tuple[Kind, ...], int], float] = {}
+        """Of kinds and degrees, the least seconds for which `_is_closed`: longer calls fit nowhere
+        either, nor will they later in this decision."""
         self._patient_s = self._held_s = inf
         """When the request at hand would take a smaller degree; the first of those held back."""
         self._price = 0.0
@@ -104,7 +106,8 @@ class Desk:
         """
         self._patient_s = inf
         offers, on_time = turn.outlook.offers, turn.outlook.within(turn.due_s - self._now)
-        if self._forgets and turn.choosy and self._is_hopeless(turn.queue, on_time):
+        passed_over = self._forgets and turn.outlook.is_known
+        if passed_over and self._is_hopeless(turn.queue, on_time or offers):
             self._blocked(turn, on_time)
             return None
         for offer in self._choices(journey, turn, on_time):
@@ -162,7 +165,7 @@ class Desk:
     def _is_hopeless(self, queue: Queue, offers: Sequence[Offer]) -> bool:
         """Whether there are degrees and none can have a place, as far as is cheap to see."""
         for one in offers:
-            if (queue, one.degree) not in self._failed and not self._is_full(one):
+            if (queue, one.degree) not in self._failed and not self._is_closed(one):
                 return False
         return bool(offers)
 
@@ -219,21 +222,18 @@ class Desk:
         return turn.outlook.within(until_s - self._now) or on_time
 
     def _find(self, journey: Journey, offer: Offer) -> Place | None:
-        if self._is_full(offer):
+        if self._is_closed(offer):
             return None
-        barred = self._drains.barred(offer) if self._drains is not None else frozenset()
-        floor, option = self._scene.floor, offer.option
-        if not (self._is_shared(offer) or floor.has_room(offer.kinds, offer.degree, barred)):
-            return None
+        option = offer.option
         spread = self._settings.defragmentation and any(one.devices > 1 for one in offer.kinds)
         spread = spread and option is not None
-        return floor.choose(
+        return self._scene.floor.choose(
             journey,
             offer.degree,
             fit=fewest_blocks_broken if spread else tightest,
             near=not spread,
             prefer=self._covered(option) if spread and option is not None else None,
-            barred=barred,
+            barred=self._barred(offer),
             among=offer.kinds,
         )
 
@@ -243,14 +243,26 @@ class Desk:
             return None
         return lambda name: self._clearing.puts_off_s(name, option)
 
-    def _is_full(self, offer: Offer) -> bool:
-        """Whether no worker had as many devices before this decision; False may be wrong."""
-        known = self._full.get(key := (offer.kinds, offer.degree))
-        if known is None:
-            had_room = any(any(kind.rooms[offer.degree :]) for kind in offer.kinds)
-            known = self._full[key] = not (had_room or self._is_shared(offer))
-        return known
+    def _barred(self, offer: Offer) -> frozenset[WorkerId]:
+        """Workers that are kept from it."""
+        return frozenset() if self._drains is None else self._drains.barred(offer)
 
-    def _is_shared(self, offer: Offer) -> bool:
-        """Whether calls have seats for others, or devices several holders, so the floor looks."""
-        return self._scene.state.roster.is_shared or any(kind.slots > 1 for kind in offer.kinds)
+    def _is_closed(self, offer: Offer) -> bool:
+        """Whether no worker that is not kept from it has the room; False may be wrong.
+
+        Where calls have seats for others, or devices several holders, the floor has to look.
+        """
+        key = (offer.kinds, offer.degree)
+        seconds = inf if offer.option is None else offer.option.q90_s
+        least_s = self._closed.get(key)
+        if least_s is not None and seconds >= least_s:
+            return True
+        if self._scene.state.roster.is_shared or any(kind.slots > 1 for kind in offer.kinds):
+            return False
+        if not any(any(kind.rooms[offer.degree :]) for kind in offer.kinds):
+            self._closed[key] = 0.0
+            return True
+        if self._scene.floor.has_room(*key, self._barred(offer)):
+            return False
+        self._closed[key] = seconds
+        return True

@@ -23,14 +23,14 @@ next.
 """  # noqa: E501 - a table
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 from tridentserve.domain.ids import RequestId
 from tridentserve.domain.stages import Stage
 from tridentserve.planner.dispatch.outlook import Outlook
-from tridentserve.planner.dispatch.queues import Priority, Queue
+from tridentserve.planner.dispatch.queues import Priority, Queue, Ticket
 from tridentserve.planner.state import Journey
 
 HORIZON_S = 4 * 3600.0
@@ -128,6 +128,15 @@ def within(journey: Journey) -> Priority:
     return (due_s, demand.arrived_s)
 
 
+def _before(tickets: Sequence[Ticket], due_s: float, end: int) -> int:
+    """How many of the first `end` are due before a moment; most often none, or all."""
+    if not end or tickets[0][0][0] >= due_s:
+        return 0
+    if tickets[end - 1][0][0] < due_s:
+        return end
+    return bisect_left(tickets, ((due_s,),), 0, end)
+
+
 def turns(
     queue: Queue,
     outlook: Outlook,
@@ -152,8 +161,8 @@ def turns(
     tickets = queue.tickets
     aged = late = 0
     if outlook.is_known:
-        late = bisect_left(tickets, ((now + fastest_s,),))
-        aged = bisect_left(tickets, ((now - patience * fastest_s,),), 0, late)
+        late = _before(tickets, now + fastest_s, len(tickets))
+        aged = _before(tickets, now - patience * fastest_s, late)
     on_time = Tier.ON_TIME
     if outlook.is_known and queue.key.stage is Stage.ENCODE:
         on_time = Tier.ENCODE
