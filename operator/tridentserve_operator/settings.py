@@ -27,7 +27,13 @@ class Settings:
     prometheus_url: str = ""
     """Base address of Prometheus; empty means that no load is ever known, so that sizes hold."""
     redis_url: str = ""
-    """Where tensors go that cannot be handed over in shared memory; empty leaves none."""
+    """Where tensors go that cannot be handed over in shared memory; empty leaves none. Pods carry
+    it as it is, so it holds no password that readers of pods must not see."""
+    redis_secret_name: str = ""
+    """Secret of each pipeline's namespace that holds that address, and comes before `redis_url`.
+    The operator never reads it."""
+    redis_secret_key: str = "url"
+    """Key of the address in it."""
     image: str = "tridentserve"
     """Image of router and workers where a stage's template names no other one."""
     shm_host_path: str = ""
@@ -91,6 +97,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     return Settings(
         prometheus_url=text("PROMETHEUS_URL", default.prometheus_url).rstrip("/"),
         redis_url=environment.get(ENV_REDIS_URL, default.redis_url),
+        redis_secret_name=text("REDIS_SECRET_NAME", default.redis_secret_name),
+        redis_secret_key=text("REDIS_SECRET_KEY", default.redis_secret_key),
         image=text("IMAGE", default.image),
         shm_host_path=_absolute(_variable("SHM_HOST_PATH"), text("SHM_HOST_PATH", "")),
         shm_namespaces=frozenset(words("SHM_NAMESPACES", ",")),

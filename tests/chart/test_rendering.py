@@ -149,6 +149,8 @@ def test_the_operator_reads_the_values_as_they_are_meant(render: Render) -> None
 
     assert settings == Settings(
         prometheus_url="https://prometheus.example/prefix",
+        redis_secret_name="redis",
+        redis_secret_key="address",
         image="registry.example/pipelines:1.2",
         shm_host_path="/dev/shm/tridentserve",
         shm_namespaces=frozenset({"demo", "prod"}),
@@ -180,11 +182,13 @@ def test_every_variable_of_the_operator_is_one_that_it_reads(render: Render) -> 
     assert {name for name in given if name.startswith("TRIDENTSERVE_")} <= read
 
 
-def test_the_redis_address_can_come_from_a_secret(render: Render) -> None:
-    (container,) = pod(render(MATRIX["everything"]))["containers"]
-    (entry,) = (entry for entry in container["env"] if entry["name"] == names.ENV_REDIS_URL)
+def test_the_operator_is_told_the_secret_with_the_redis_address_and_not_the_address(
+    render: Render,
+) -> None:
+    settings = from_environment(environment(render(MATRIX["everything"])))
 
-    assert entry["valueFrom"] == {"secretKeyRef": {"name": "redis", "key": "address"}}
+    assert (settings.redis_secret_name, settings.redis_secret_key) == ("redis", "address")
+    assert settings.redis_url == ""
 
 
 def test_two_redis_addresses_are_refused(render: Render) -> None:

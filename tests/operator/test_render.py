@@ -1,6 +1,7 @@
 """What is rendered: properties that pods must have, whatever else changes."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,6 +120,19 @@ def test_workers_get_no_token_and_routers_their_own_account() -> None:
     routers = every_deployment(flux)[0]
     assert pod(routers)["serviceAccountName"] == "flux-router"
     assert "TRIDENTSERVE_REDIS_URL" not in env(routers)
+
+
+def test_the_address_of_a_redis_secret_stands_in_no_object() -> None:
+    settings = replace(SETTINGS, redis_url="redis://:hunter2@r", redis_secret_name="redis")
+    flux = pipeline()
+
+    rendered = (*router.objects(flux, settings), *every_deployment(flux, settings))
+
+    assert "hunter2" not in json.dumps(rendered)
+    reference = {"secretKeyRef": {"name": "redis", "key": "url"}}
+    for stage in Stage:
+        named = {"name": "TRIDENTSERVE_REDIS_URL", "valueFrom": reference}
+        assert named in container(pool(flux, stage, settings=settings))["env"]
 
 
 def test_the_router_is_bound_to_the_role_of_the_settings_and_to_no_other() -> None:

@@ -24,6 +24,8 @@ def test_everything_can_be_set() -> None:
         {
             "TRIDENTSERVE_PROMETHEUS_URL": "http://p:9090/",
             "TRIDENTSERVE_REDIS_URL": "redis://r",
+            "TRIDENTSERVE_REDIS_SECRET_NAME": "redis",
+            "TRIDENTSERVE_REDIS_SECRET_KEY": "address",
             "TRIDENTSERVE_IMAGE": "img:2",
             "TRIDENTSERVE_SHM_HOST_PATH": "/dev/shm/ts",
             "TRIDENTSERVE_SHM_NAMESPACES": "a, b",
@@ -47,6 +49,8 @@ def test_everything_can_be_set() -> None:
     assert found == Settings(
         prometheus_url="http://p:9090",
         redis_url="redis://r",
+        redis_secret_name="redis",
+        redis_secret_key="address",
         image="img:2",
         shm_host_path="/dev/shm/ts",
         shm_namespaces=frozenset({"a", "b"}),

@@ -174,18 +174,25 @@ def _env(
         ENV_MAX_WAIT_MS: str(manifest.batching.max_wait_milliseconds),
         # A worker never asks a hub for anything: the model folder has it, or the model is broken.
         "HF_HUB_OFFLINE": "1",
-        **({ENV_REDIS_URL: settings.redis_url} if settings.redis_url else {}),
     }
     if manifest.gpu.sharing is Sharing.NONE:
         cores = _millicores(pool.shape, settings) // 1000
         own[ENV_THREADS] = str(max(1, cores))
-    ours = (*template.common_env(pipeline, settings), *template.variables(own), *paths)
+    common = template.common_env(pipeline, settings)
+    ours = (*common, *template.variables(own), *_redis(settings), *paths)
     # Variables are a map keyed by name to the API server: one that is named twice is refused.
     theirs = {variable.name: variable.to_manifest() for variable in manifest.template.env}
     return (
         *(variable for variable in ours if variable["name"] not in theirs),
         *theirs.values(),
     )
+
+
+def _redis(settings: Settings) -> tuple[Object, ...]:
+    if settings.redis_secret_name:
+        key = {"name": settings.redis_secret_name, "key": settings.redis_secret_key}
+        return ({"name": ENV_REDIS_URL, "valueFrom": {"secretKeyRef": key}},)
+    return template.variables({ENV_REDIS_URL: settings.redis_url} if settings.redis_url else {})
 
 
 def _millicores(shape: PoolShape, settings: Settings) -> int:
