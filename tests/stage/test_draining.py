@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -14,6 +15,7 @@ from tridentserve.domain.stages import Stage
 from tridentserve.domain.tensors import Tensor, TensorRef
 from tridentserve.rpc import convert
 from tridentserve.rpc.v1 import stage_pb2
+from tridentserve.stage import worker
 from tridentserve.stage.fakes import FakeRunner, echo
 from tridentserve.stage.runner import Output, Task
 from tridentserve.store.memory import MemoryStore
@@ -210,6 +212,29 @@ async def test_a_store_that_is_away_refuses_the_put_and_the_worker_goes_on(
     assert isinstance(error, errors.UnavailableError)
     assert error.reason == "STORE_UNREACHABLE"
     assert (await bench.run(bench.request(request="r2"))).outputs
+
+
+class BrokenStore(MemoryStore):
+    """A store whose tidying has a defect."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        super().__init__(network=True)
+
+    def reap(self, *, now: float) -> None:
+        """See `TensorStore.reap`."""
+        raise RuntimeError("a defect")
+
+
+async def test_liveness_fails_when_tidying_has_ended(
+    serve: "Serve", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_TIDY_INTERVAL_S", 0.0)
+    bench = await serve(FakeRunner(Stage.ENCODE), network=BrokenStore())
+
+    await bench.until(lambda: bench.worker.problem() is not None)
+
+    assert bench.worker.problem() == "tidying has stopped"
 
 
 async def test_tensors_that_nobody_released_go_when_their_time_is_over(serve: "Serve") -> None:

@@ -71,6 +71,9 @@ class Worker:
     def problem(self) -> str | None:
         """What is wrong with it, for the liveness probe; None where nothing is."""
         stopped = self._scheduler.problem() if self._scheduler is not None else None
+        if self._tidying is not None and self._tidying.done():
+            # It also keeps this worker's tensors in Redis alive: they would go while it serves.
+            stopped = stopped or "tidying has stopped"
         return self.engine.problem() or stopped
 
     async def bind(self) -> None:
