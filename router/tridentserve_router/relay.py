@@ -37,7 +37,6 @@ def _inner(message: Descriptor, field: str) -> Descriptor:
 _RUN = stage_pb2.RunEvent.DESCRIPTOR
 _GENERATE = generation_pb2.GenerateEvent.DESCRIPTOR
 
-STARTED = _tag(_RUN, "started")
 FINISHED = _tag(_RUN, "finished")
 
 
