@@ -16,6 +16,7 @@ the same call may succeed later or elsewhere; `PermanentError` says that it will
         |-- NotFoundError              a request, model or object that is not there
         |-- AlreadyExistsError         the same request is being served right now
         |-- DigestMismatchError        the worker holds another model than the journey began with
+        |-- TooLargeError              no pool has the memory for it: ask for less
         |-- DeadlineExceededError      the caller's hard deadline has passed
         |-- CancelledError             the caller went away or said so
         |-- UndeployableError          no sharing mode can deploy a placement: plan another one
@@ -97,6 +98,10 @@ class AlreadyExistsError(PermanentError):
 
 class DigestMismatchError(PermanentError):
     """The worker holds another model than the one that the journey began with."""
+
+
+class TooLargeError(PermanentError):
+    """No worker that is there or planned has the memory for what was asked."""
 
 
 class DeadlineExceededError(PermanentError):

@@ -5,6 +5,7 @@ import contextlib
 import logging
 
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.misfits import pools_of
 from tridentserve.telemetry.metrics import RouterMetrics
 from tridentserve_router.dispatcher import Dispatcher
 from tridentserve_router.pipeline import Pipeline
@@ -35,7 +36,9 @@ class Core:
         self.cost = CostModel(
             largest_percent={stage.stage: stage.fractions_percent[-1] for stage in spec.stages}
         )
-        self.dispatcher = Dispatcher(planner=spec.dispatch, cost=self.cost, metrics=metrics)
+        self.dispatcher = Dispatcher(
+            planner=spec.dispatch, cost=self.cost, metrics=metrics, pools=pools_of(spec)
+        )
         self.directory = Directory(pipeline=spec.name, listener=self.dispatcher, poll_s=poll_s)
         self.releases = Releases(self.directory)
         around = Surroundings(
@@ -55,7 +58,7 @@ class Core:
         """Go by this from now on; what was admitted already stays admitted."""
         _log.info("pipeline changed", extra={"plan": pipeline.plan})
         self.pipeline = pipeline
-        self.dispatcher.use(pipeline.spec.dispatch)
+        self.dispatcher.use(pipeline.spec.dispatch, pools_of(pipeline.spec))
 
     async def drain(self, within_s: float) -> None:
         """Let what runs end within this time, and settle every debt to producers."""

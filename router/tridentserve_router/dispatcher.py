@@ -31,10 +31,13 @@ from tridentserve.domain.dispatch import (
 )
 from tridentserve.domain.ids import ContentDigest, RequestId, WorkerId
 from tridentserve.domain.model import ModelInfo
+from tridentserve.domain.plans import PoolShape
+from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
-from tridentserve.errors import UnavailableError
+from tridentserve.errors import TooLargeError, UnavailableError
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.workers import stranded
+from tridentserve.planner.misfits import misfit, misfits
 from tridentserve.planner.registry import dispatch_planner
 from tridentserve.planner.state import State
 from tridentserve.telemetry.metrics import RouterMetrics
@@ -54,12 +57,13 @@ class Dispatcher:
         planner: str,
         cost: CostModel,
         metrics: RouterMetrics,
+        pools: tuple[PoolShape, ...] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Begin empty; `clock` gives Unix seconds."""
+        """Begin empty; `pools` are those that may come up, `clock` gives Unix seconds."""
         self._cost, self._metrics, self._clock = cost, metrics, clock
         self._planner_name = planner
-        self._planner = dispatch_planner(planner, cost)
+        self._planner, self._pools = dispatch_planner(planner, cost), pools
         self._state = State()
         self._fleet = Fleet()
         self._models: dict[ContentDigest, ModelInfo] = {}
@@ -98,14 +102,27 @@ class Dispatcher:
         """Requests that wait for a worker, of any stage."""
         return len(self._room)
 
-    def use(self, planner: str) -> None:
-        """Decide by another planner from now on."""
+    def use(self, planner: str, pools: tuple[PoolShape, ...]) -> None:
+        """Decide by this planner from now on, and with these pools in sight."""
+        if pools != self._pools:
+            self._pools = pools
+            self._refuse_misfits()
         if planner == self._planner_name:
             return
         self._planner_name, self._planner = planner, dispatch_planner(planner, self._cost)
         self._tell(Woken())
 
     # --- requests ---------------------------------------------------------------------------------
+
+    def check_fits(self, shape: Shape) -> None:
+        """Refuse what could only wait in vain.
+
+        Raises:
+            TooLargeError: no pool that is up or may come up has the memory for one of its stages.
+        """
+        found = misfit(self._cost, self._state.roster, self._pools, shape)
+        if found is not None:
+            raise TooLargeError(str(found))
 
     def arrive(self, demand: Demand) -> None:
         """A request waits for encode."""
@@ -180,7 +197,13 @@ class Dispatcher:
         self._choose_model()
         for journey in stranded(self._state):
             self._room.answer(journey.demand.id, DigestGone())
+        self._refuse_misfits()
         self._decide(event)
+
+    def _refuse_misfits(self) -> None:
+        """End those that wait for what no pool has the memory for any more."""
+        for request, why in misfits(self._cost, self._state, self._pools):
+            self._room.answer(request, Ended(error=TooLargeError(str(why))))
 
     def _check_stranded(self, request: RequestId) -> None:
         """Its workers may have gone while it was running; then no event will come to tell it."""

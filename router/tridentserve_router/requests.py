@@ -23,6 +23,7 @@ from tridentserve.errors import (
     ExhaustedError,
     InvalidFieldError,
     NotFoundError,
+    TooLargeError,
     TridentServeError,
     UnavailableError,
 )
@@ -140,6 +141,7 @@ class Requests:
         generation = admission.check(asked, spec.limits, model, self._rng)
         self._check_key(asked.idempotency_key)
         self._metrics.arrived.inc()
+        self._around.dispatcher.check_fits(generation.shape)
         now = self._clock()
         own_s = self._own_s(generation)
         queue = self._queue()
@@ -306,7 +308,7 @@ def _outcome(error: TridentServeError) -> str:
     match error:
         case InvalidFieldError():
             return "invalid"
-        case ExhaustedError() | AlreadyExistsError():
+        case ExhaustedError() | AlreadyExistsError() | TooLargeError():
             return "refused"
         case CancelledError():
             return "cancelled"

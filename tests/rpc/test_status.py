@@ -23,6 +23,7 @@ def there_and_back(error: errors.TridentServeError) -> errors.TridentServeError:
         (errors.StaleEpochError("old"), grpc.StatusCode.FAILED_PRECONDITION),
         (errors.TensorMissingError("lost"), grpc.StatusCode.FAILED_PRECONDITION),
         (errors.DigestMismatchError("other"), grpc.StatusCode.FAILED_PRECONDITION),
+        (errors.TooLargeError("too large"), grpc.StatusCode.FAILED_PRECONDITION),
         (errors.InvalidFieldError("height", "too high"), grpc.StatusCode.INVALID_ARGUMENT),
         (errors.NotFoundError("none"), grpc.StatusCode.NOT_FOUND),
         (errors.AlreadyExistsError("twice"), grpc.StatusCode.ALREADY_EXISTS),

@@ -164,6 +164,18 @@ def test_plan_says_which_limit_keeps_gpus_free(
     assert "spec.stages.diffuse.replicas.max is 1" in capsys.readouterr().out
 
 
+def test_plan_says_which_requests_no_gpu_has_the_memory_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    day = folder / "day.jsonl"
+    huge = '{"at_s": 300, "height": 4096, "width": 4096, "steps": 28}\n'
+    day.write_text(day.read_text() + huge)
+    assert plan(folder) == 0
+    shown = capsys.readouterr().out
+    assert "1 of 21 requests are refused: decode of 4096 x 4096 needs " in shown
+    assert "not finished    1 of 21: 1 refused" in shown
+
+
 def test_plan_takes_the_profile_that_ships_for_the_model(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,12 +1,13 @@
 """Placements: fixed ones that fit or not, and planners whose plans are carried out in time."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from tests.sim.worlds import Script, asks, play, profile, scenario
 
 from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape
-from tridentserve.domain.stages import STAGES
+from tridentserve.domain.profiles import Profile
+from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.errors import InvalidFieldError
 from tridentserve.planner.dispatch.fifo import Fifo
 from tridentserve.planner.placement.joint import Joint
@@ -72,6 +73,40 @@ def follow(planner: Planned, given: Scenario, *moments: float) -> Result:
 def resident(result: Result, moment: float) -> dict[str, int]:
     """Devices by stages of workers that are up at a moment."""
     return dict([counts for at_s, counts in result.timeline.resident if at_s <= moment][-1])
+
+
+def heavy() -> Profile:
+    """Whose decode of the one shape fits a device only where no other stage is beside it."""
+    light = profile(weights_bytes=tuple((stage, 10) for stage in STAGES), usable_bytes=40)
+    samples = (
+        replace(one, peak_bytes=30) if one.stage is Stage.DECODE else one for one in light.samples
+    )
+    return replace(light, samples=tuple(samples))
+
+
+def outcomes(planner: Planned, *moments: float) -> list[tuple[Outcome, float | None]]:
+    result = play(following(), asks(*moments), Fifo(), placement=lambda: planner, truth=heavy())
+    return [(one.outcome, one.ended_s) for one in result.records]
+
+
+def test_what_no_pool_of_the_plan_has_the_memory_for_is_refused_when_it_arrives() -> None:
+    assert outcomes(Planned({0.0: plan(edc=4)}), 3.0) == [(Outcome.REFUSED, 3.0)]
+
+
+def test_what_the_plan_has_a_pool_for_waits_until_it_is_up() -> None:
+    planner = Planned({0.0: plan(ed=1), 10.0: plan(ed=1, c=1)})
+
+    assert [how for how, _ in outcomes(planner, 3.0, 12.0)] == [Outcome.FINISHED] * 2
+
+
+def test_what_waits_is_refused_when_the_last_worker_that_could_hold_it_drains() -> None:
+    planner = Planned({0.0: plan(ed=1, c=1), 40.0: plan(edc=2)})
+    first, *_, last = outcomes(planner, *(float(moment) for moment in range(10)))
+
+    assert first[0] is Outcome.FINISHED
+    assert last[0] is Outcome.REFUSED
+    assert last[1] is not None
+    assert 40.0 < last[1] < 100.0
 
 
 @pytest.mark.parametrize(("start", "seconds"), [("Pod", 21.0), ("Residency", 1.0)])

@@ -5,7 +5,7 @@
 | 0 | the pictures are written |
 | 1 | it failed in the pipeline, or a file could not be written |
 | 2 | the command line is wrong |
-| 3 | the request is wrong; the message names the field |
+| 3 | the request is wrong, or too large for the workers; the message says what is |
 | 4 | refused for now: the queue is full, or the deadline cannot be met |
 | 5 | nobody there: no router, no workers yet, or they went away |
 | 6 | the timeout has passed |
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _exit_status(error: Exception) -> int:
     match error:
-        case errors.InvalidFieldError():
+        case errors.InvalidFieldError() | errors.TooLargeError():
             return INVALID
         case errors.ExhaustedError() | errors.AlreadyExistsError():
             return REFUSED

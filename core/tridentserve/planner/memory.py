@@ -36,6 +36,15 @@ def shared_bytes(weights: Iterable[int], peaks: Iterable[int], concurrent: int =
     return sum(weights) + sum(sorted(peaks, reverse=True)[:concurrent])
 
 
+def held(profile: Profile, capable: frozenset[Stage], stage: Stage) -> frozenset[Stage]:
+    """Stages whose weights are on a device while one of them runs there.
+
+    All that its worker is capable of, unless they are too much together: then it swaps them.
+    """
+    together = sum(profile.weights(one) for one in capable)
+    return capable if together <= profile.usable_bytes else frozenset((stage,))
+
+
 def peak_bytes(profile: Profile, stage: Stage, shape: Shape, strategy: Strategy = SINGLE) -> int:
     """Bytes of a call of one request on each of its devices, beside the weights.
 

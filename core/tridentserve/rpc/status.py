@@ -7,6 +7,7 @@
 | StaleEpochError | FAILED_PRECONDITION | ErrorInfo: STALE_EPOCH |
 | TensorUnavailableError | FAILED_PRECONDITION | ErrorInfo: TENSOR_UNAVAILABLE |
 | DigestMismatchError | FAILED_PRECONDITION | ErrorInfo: DIGEST_MISMATCH |
+| TooLargeError | FAILED_PRECONDITION | ErrorInfo: TOO_LARGE |
 | InvalidFieldError | INVALID_ARGUMENT | BadRequest naming the field |
 | NotFoundError | NOT_FOUND | |
 | AlreadyExistsError | ALREADY_EXISTS | |
@@ -41,6 +42,7 @@ STORE_FULL = "STORE_FULL"
 STALE_EPOCH = "STALE_EPOCH"
 TENSOR_UNAVAILABLE = "TENSOR_UNAVAILABLE"
 DIGEST_MISMATCH = "DIGEST_MISMATCH"
+TOO_LARGE = "TOO_LARGE"
 
 
 def _info(reason: str) -> error_details_pb2.ErrorInfo:
@@ -66,6 +68,8 @@ def _code_and_details(error: errors.TridentServeError) -> tuple[int, tuple[Messa
             return code_pb2.FAILED_PRECONDITION, (_info(TENSOR_UNAVAILABLE),)
         case errors.DigestMismatchError():
             return code_pb2.FAILED_PRECONDITION, (_info(DIGEST_MISMATCH),)
+        case errors.TooLargeError():
+            return code_pb2.FAILED_PRECONDITION, (_info(TOO_LARGE),)
         case errors.InvalidFieldError(field=field, problem=problem):
             violation = error_details_pb2.BadRequest.FieldViolation(
                 field=field, description=problem
@@ -131,6 +135,8 @@ def from_status(
             return errors.TensorMissingError(message)
         case grpc.StatusCode.FAILED_PRECONDITION if reason == DIGEST_MISMATCH:
             return errors.DigestMismatchError(message)
+        case grpc.StatusCode.FAILED_PRECONDITION if reason == TOO_LARGE:
+            return errors.TooLargeError(message)
         case grpc.StatusCode.INVALID_ARGUMENT:
             field, problem = fields[0] if fields else ("request", message)
             return errors.InvalidFieldError(field, problem)

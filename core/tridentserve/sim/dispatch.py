@@ -2,7 +2,8 @@
 
 Completed calls teach the planner's cost model here, so that every policy learns the same way. A
 run that is lost begins again from the last hand-off that can still be read; after so many lost
-runs of one stage as in the router, the request has failed.
+runs of one stage as in the router, the request has failed. One that no pool has the memory for is
+refused as soon as that is known, as in the router.
 """
 
 from collections import Counter
@@ -25,9 +26,10 @@ from tridentserve.domain.dispatch import (
     Yield,
 )
 from tridentserve.domain.ids import RequestId, WorkerId
-from tridentserve.domain.plans import PlacementPlan
+from tridentserve.domain.plans import PlacementPlan, PoolShape
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.misfits import misfit, misfits
 from tridentserve.planner.state import State
 from tridentserve.sim.calls import Call, Job
 from tridentserve.sim.deciding import Deciding
@@ -64,6 +66,9 @@ class Dispatch:
     def arrive(self, demand: Demand, best_s: float, now: float) -> None:
         """A request waits for encode."""
         self._ledger.arrived(demand, best_s)
+        if misfit(self._cost, self.state.roster, self._pools(), demand.shape) is not None:
+            self._ledger.ended(demand.id, Outcome.REFUSED, now)
+            return
         self.deciding.tell(Arrived(demand=demand), now)
 
     def ring(self, rings: Rings, now: float) -> None:
@@ -74,6 +79,22 @@ class Dispatch:
     def plan_changed(self, plan: PlacementPlan, now: float) -> None:
         """Another placement is in force."""
         self.deciding.tell(PlanChanged(plan=plan), now)
+        self._refuse_misfits(now)
+
+    def _pools(self) -> tuple[PoolShape, ...]:
+        plan = self.state.plan
+        return () if plan is None else tuple(pool.shape for pool in plan.pools)
+
+    def _refuse_misfits(self, now: float) -> None:
+        """End those that wait for what no pool has the memory for any more."""
+        for request, _ in misfits(self._cost, self.state, self._pools()):
+            # Looked up anew: the decision about one may have started another, or refused it.
+            journey = self.state.journeys.get(request)
+            if journey is None or journey.running is not None:
+                continue
+            self._ledger.ended(request, Outcome.REFUSED, now)
+            self._preparing.forget(request)
+            self.deciding.tell(Left(request=request), now)
 
     # --- workers ----------------------------------------------------------------------------------
 
@@ -81,15 +102,18 @@ class Dispatch:
         """A worker can be given work."""
         self._preparing.up(worker)
         self.deciding.tell(WorkerUp(worker=worker), now)
+        self._refuse_misfits(now)
 
     def worker_draining(self, worker: WorkerId, now: float) -> None:
         """A worker gets nothing new."""
         self.deciding.tell(WorkerDraining(worker=worker), now)
+        self._refuse_misfits(now)
 
     def worker_gone(self, worker: WorkerId, now: float) -> None:
         """A worker has left that nothing ran on; its outputs were exported."""
         self._preparing.gone(worker, lost=False)
         self.deciding.tell(WorkerDown(worker=worker), now)
+        self._refuse_misfits(now)
 
     def worker_lost(self, worker: WorkerId, now: float) -> None:
         """A worker is lost with what ran there, and with the outputs that lay there."""
@@ -108,6 +132,7 @@ class Dispatch:
             again = self._preparing.readable(request, journey.stage)
             if again is not journey.stage:
                 self._send_back(request, journey.stage, again, frozenset(), now)
+        self._refuse_misfits(now)
 
     # --- calls ------------------------------------------------------------------------------------
 

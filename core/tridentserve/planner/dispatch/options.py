@@ -16,6 +16,7 @@ from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import Strategy
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.memory import held
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey
 
@@ -68,9 +69,9 @@ class Options:
         """
         known = self._known(key := (kind, stage, shape, steps, batch))
         if known is None:
-            held = self._held(kind, stage)
+            chosen = self._strategies(kind, stage, shape)
             call = (stage, shape, steps, kind.fraction_percent, batch)
-            known = self._compare(self._strategies(kind, stage, shape), call, held)
+            known = self._compare(chosen, call, held(self._cost.profile, kind.capable, stage))
             self._kept[key] = known
         return known
 
@@ -85,7 +86,7 @@ class Options:
         if known is None:
             chosen = [one for one in self._strategies(kind, stage, shape) if one == strategy]
             call = (stage, shape, steps, kind.fraction_percent, 1)
-            known = self._compare(chosen, call, self._held(kind, stage))
+            known = self._compare(chosen, call, held(self._cost.profile, kind.capable, stage))
             self._kept[key] = known
         return known[0] if known else None
 
@@ -144,15 +145,6 @@ class Options:
         """Those of a kind that something is known of."""
         known = self._cost.strategies(stage, shape)
         return [one for one in kind.strategies if one.degree <= kind.devices and one in known]
-
-    def _held(self, kind: Kind, stage: Stage) -> frozenset[Stage]:
-        """Stages whose weights are on a device while the stage runs.
-
-        All that a worker is capable of, unless they are too much together: then it swaps them.
-        """
-        profile = self._cost.profile
-        together = sum(profile.weights(one) for one in kind.capable)
-        return kind.capable if together <= profile.usable_bytes else frozenset((stage,))
 
     def _compare(
         self,

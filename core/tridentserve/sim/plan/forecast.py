@@ -6,18 +6,22 @@ load. Deadlines are those that the router gives: `slo.scalePercent` of the best 
 the recording's own.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from tridentserve.domain.dispatch import WorkerUp
 from tridentserve.domain.pipeline import PipelineSpec
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.errors import InvalidFieldError
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.misfits import Misfit, misfit
 from tridentserve.planner.placement.budget import cut_to_budget, gpu_percent
 from tridentserve.planner.protocols import PlacementInputs
 from tridentserve.planner.registry import dispatch_planner, placement_planner
+from tridentserve.planner.state import State
 from tridentserve.sim.experiment import Experiment
 from tridentserve.sim.fleet import Fleet
 from tridentserve.sim.pipelines import load_of
@@ -60,6 +64,8 @@ class Forecast:
     """None where the placement cannot be had."""
     problem: str = ""
     """Why not."""
+    refused: tuple[tuple[int, Misfit], ...] = ()
+    """Requests of each shape that no pool has the memory for, and where it lacks."""
 
     @property
     def gpus_used(self) -> float:
@@ -91,7 +97,13 @@ def forecast(question: Question) -> Forecast:
         return Forecast(
             gpus=question.gpus, arrivals_per_s=rate, plan=plan, figures=None, problem=error.problem
         )
-    return Forecast(gpus=question.gpus, arrivals_per_s=rate, plan=plan, figures=figures(result))
+    return Forecast(
+        gpus=question.gpus,
+        arrivals_per_s=rate,
+        plan=plan,
+        figures=figures(result),
+        refused=_refused(question, scenario, plan),
+    )
 
 
 def sweep(question: Question, gpus: Sequence[int]) -> Iterator[Forecast]:
@@ -141,6 +153,21 @@ def _plan(
         cost=cost,
     )
     return cut_to_budget(placement_planner(question.placement).plan(inputs), spec)
+
+
+def _refused(
+    question: Question, scenario: Scenario, plan: PlacementPlan
+) -> tuple[tuple[int, Misfit], ...]:
+    cost, state = CostModel(question.profile), State()
+    fleet = Fleet(scenario.cluster, scenario.slots, question.profile.usable_bytes)
+    for pod in fleet.install(plan.pools):
+        worker = fleet.ready(pod.id)
+        if worker is not None:
+            state.apply(WorkerUp(worker=worker))
+    pools = tuple(pool.shape for pool in plan.pools)
+    shapes = Counter(ask.shape for ask in question.asks)
+    found = ((shapes[one], misfit(cost, state.roster, pools, one)) for one in sorted(shapes))
+    return tuple((count, why) for count, why in found if why is not None)
 
 
 def _seconds(question: Question, cost: CostModel) -> dict[tuple[Stage, int], float]:

@@ -44,7 +44,13 @@ def as_row(found: Forecast) -> str:
 
 
 def notes(question: Question, found: Forecast) -> tuple[str, ...]:
-    """Why GPUs stay free, where some do."""
+    """Who is refused for want of memory, and why GPUs stay free, where that is so."""
+    total = len(question.asks)
+    refused = (f"{count} of {total} requests are refused: {why}" for count, why in found.refused)
+    return (*refused, *_idle(question, found))
+
+
+def _idle(question: Question, found: Forecast) -> tuple[str, ...]:
     spare = found.gpus - found.gpus_used
     if spare <= 0:
         return ()
