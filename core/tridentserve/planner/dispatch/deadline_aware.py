@@ -90,8 +90,7 @@ class DeadlineAware:
                 place, offer = found
                 strategy = self._offers.strategy(place.kind, journey, offer.degree)
                 yield from started(floor, journey, place, strategy, _reason(turn, offer))
-                stages = {turn.stage, *(entry[2].stage for entry in line)}
-                if not any(floor.open(stage) for stage in stages):
+                if not (floor.open(turn.stage) or self._is_open(floor, line)):
                     return
             if tried:
                 left = _DEPTH - tried if turn.choosy else 0
@@ -100,6 +99,10 @@ class DeadlineAware:
             following = turn.following()
             if following is not None:
                 heapq.heappush(line, (following.rank, tried, following))
+
+    def _is_open(self, floor: Floor, line: list[_Entry]) -> bool:
+        """Whether any worker can take anything of what those in line wait for."""
+        return any(floor.open(stage) for stage in {turn.stage for _, _, turn in line})
 
     def _changes(self, scene: Scene, desk: Desk, now: float) -> Iterator[Action]:
         """What runs already goes on otherwise: more devices where nobody waits, else fewer."""

@@ -51,9 +51,13 @@ Rank = tuple[int, float, float, RequestId]
 """The least goes first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Turn:
-    """Members of one class in one tier, and how far they were gone through."""
+    """Members of one class in one tier, and how far they were gone through.
+
+    Nobody changes one. It is not frozen because every decision makes one for every class that
+    waits, and a frozen one takes three times as long to make.
+    """
 
     queue: Queue
     outlook: Outlook
@@ -93,9 +97,9 @@ class Turn:
     @property
     def rank(self) -> Rank:
         """Its place among all that wait."""
-        due_s = self.due_s
+        (due_s, *_), request = self.queue.tickets[self.position]
         if self.tier is Tier.LATE and self.mingles_s is not None:
-            return (Tier.ON_TIME, self.mingles_s + self.fastest_s, due_s, self.request)
+            return (Tier.ON_TIME, self.mingles_s + self.fastest_s, due_s, request)
         match self.tier:
             case Tier.AGED:
                 order = due_s
@@ -103,7 +107,7 @@ class Turn:
                 order = self.fastest_s
             case _:
                 order = due_s - self.fastest_s
-        return (self.tier, order, due_s, self.request)
+        return (self.tier, order, due_s, request)
 
     def following(self) -> "Turn | None":
         """The next of its class and tier; None after the last."""
