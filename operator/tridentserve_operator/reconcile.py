@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tridentserve.domain.load import Load, StageTime
+from tridentserve.domain.pipeline import PipelineSpec
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.stages import Stage
 from tridentserve.errors import InvalidFieldError, NotFoundError, TemporaryError
@@ -115,17 +116,7 @@ class Reconciler:
         assert rendered is not None
         spec, load = pipeline.spec.to_domain(pipeline.name), self._load(pipeline, observed, kept)
         before = kept.memory
-        decision = decide(
-            spec,
-            rendered.revision,
-            observed.pools,
-            load,
-            kept.memory,
-            status=_old(pipeline, kept),
-            patience=self._patience,
-            now=now,
-        )
-        kept.memory, kept.known = decision.memory, load.seconds
+        decision = self._decide(pipeline, spec, observed, load, kept, now)
         refused = await self._applier.statics(rendered, observed, kept.written, now)
         refused += await self._applier.pools(
             pipeline, rendered, decision.steps, observed, kept.written, now
@@ -151,6 +142,29 @@ class Reconciler:
         await self._report(pipeline, status, kept, now)
         times = (decision.next_look_s, next_problem_s(observed, now))
         return min(time for time in times if time is not None)
+
+    def _decide(
+        self,
+        pipeline: DiffusionPipeline,
+        spec: PipelineSpec,
+        observed: Observation,
+        load: Load,
+        kept: Kept,
+        now: float,
+    ) -> Decision:
+        assert kept.rendered is not None
+        decision = decide(
+            spec,
+            kept.rendered.revision,
+            observed.pools,
+            load,
+            kept.memory,
+            status=_old(pipeline, kept),
+            patience=self._patience,
+            now=now,
+        )
+        kept.memory, kept.known = decision.memory, load.seconds
+        return decision
 
     def _parsed(self, body: Object, kept: Kept) -> DiffusionPipeline:
         metadata, known = body["metadata"], kept.pipeline
