@@ -161,7 +161,10 @@ def load_of(
             " see that it scrapes the router's pod"
         )
     elif series.age_s > limits.sample_age_s:
-        problem = "the newest scrape of the router is too old; see whether Prometheus reaches it"
+        problem = (
+            "the newest scrape of the router is too old; see whether Prometheus reaches it, and"
+            " scrapes it twice within intervals.loadMaxAgeSeconds"
+        )
     return Load(
         arrivals_per_s=None if problem else series.arrivals_per_s,
         seconds=seconds,

@@ -112,7 +112,7 @@ def test_a_fresh_zero_is_zero_load() -> None:
         (None, 0.0, "scrapes the router"),
         (Series(age_s=1.0), 0.0, "scrapes the router"),
         (Series(arrivals_per_s=3.0), 0.0, "scrapes the router"),
-        (Series(arrivals_per_s=3.0, age_s=31.0), 0.0, "too old"),
+        (Series(arrivals_per_s=3.0, age_s=31.0), 0.0, "intervals.loadMaxAgeSeconds"),
         (Series(arrivals_per_s=3.0, age_s=1.0), 21.0, "has not been asked"),
     ],
 )
