@@ -105,6 +105,16 @@ async def test_no_workers_yet_has_an_exit_status(town: Town, tmp_path: Path) -> 
     assert await run(town, "-o", str(tmp_path / "fox.png")) == UNAVAILABLE
 
 
+def test_a_missing_extra_is_named_with_the_command_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    args = parse("--endpoint", "127.0.0.1:1", "-o", str(tmp_path / "a.png"))
+
+    assert command.run(args) == UNAVAILABLE
+    assert "pip install tridentserve[client]" in capsys.readouterr().err
+
+
 async def test_a_timeout_has_an_exit_status(town: Town, tmp_path: Path) -> None:
     await town.worker("encode", E, held=True)
     arguments = ("-o", str(tmp_path / "fox.png"), "--timeout-seconds", "0.2")

@@ -128,7 +128,12 @@ class _Progress:
     """A bar on standard error: the stage, and its steps where it tells of them."""
 
     def __enter__(self) -> Self:
-        from tqdm import tqdm
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            raise errors.UnavailableError(
+                "the progress bar needs one more package; run `pip install tridentserve[client]`"
+            ) from None
 
         self._bar: tqdm[NoReturn] = tqdm(desc="waiting", unit="step", file=sys.stderr, leave=False)
         return self
