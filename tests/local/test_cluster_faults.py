@@ -13,11 +13,12 @@ import pytest
 
 from tridentserve.errors import NotFoundError
 from tridentserve_local.asking import ask
-from tridentserve_local.cluster import ClusterError, LocalCluster
+from tridentserve_local.cluster import LocalCluster
 from tridentserve_local.daemon import clean_remains, runs
 from tridentserve_local.folders import Folders
 from tridentserve_local.processes import descendants, is_zombie, marked
 from tridentserve_local.settings import ClusterSettings
+from tridentserve_local.starting import ClusterError
 from tridentserve_local.testing import (
     assert_no_leaks,
     create_namespace,

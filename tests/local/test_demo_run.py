@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tridentserve_local.cluster import ClusterError
 from tridentserve_local.daemon import runs
 from tridentserve_local.demo.jobs import JOBS
 from tridentserve_local.demo.kept import KeptCluster
 from tridentserve_local.folders import Folders, state_home
 from tridentserve_local.processes import descendants, is_zombie
 from tridentserve_local.settings import ClusterSettings
+from tridentserve_local.starting import ClusterError
 from tridentserve_local.toolchain import cache
 
 pytestmark = pytest.mark.cluster

@@ -13,10 +13,10 @@ from pathlib import Path
 from tridentserve.errors import InvalidFieldError, TemporaryError, UnavailableError
 
 from .asking import ask
-from .cluster import fetch_tools, launch
 from .daemon import clean_remains, runs
 from .folders import Folders, state_home
 from .settings import ClusterSettings
+from .starting import fetch_tools, launch
 from .toolchain.errors import ToolMissingError
 from .wire import Json
 

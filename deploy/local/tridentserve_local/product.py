@@ -11,7 +11,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cluster import ClusterError, LocalCluster
+from .cluster import LocalCluster
+from .starting import ClusterError
 from .toolchain import tools
 from .toolchain.checkout import ROOT
 from .wire import Json

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tridentserve_local.cluster import ClusterError, LocalCluster, fetch_tools, launch
+from tridentserve_local.cluster import LocalCluster
 from tridentserve_local.daemon import runs
 from tridentserve_local.folders import Folders, state_home
 from tridentserve_local.settings import ClusterSettings
+from tridentserve_local.starting import ClusterError, fetch_tools, launch
 
 
 class KeptCluster(LocalCluster):
