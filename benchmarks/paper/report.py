@@ -229,7 +229,7 @@ def _capacity(compared: Records) -> str:
 def _beside(compared: Records, name: str) -> str:
     """Contenders of a section, less or more than ours in its cells."""
     section: Section = next(one for one in sections() if one.name == name)
-    who = [one.name for one in (opponent(), *section.contenders) if one != BOUND]
+    who = [one.name for one in (opponent(), *section.contenders) if one not in (BOUND, OURS)]
     found = against(compared, section.cells, OURS.name, list(dict.fromkeys(who)))
     return f"{words.AGAINST.format(ours=OURS.name)}\n{found}"
 

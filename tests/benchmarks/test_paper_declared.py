@@ -29,6 +29,7 @@ from paper.runner import Results, key_of
 from paper.shown import Shown
 from paper.statistics import LEAST_SEEDS
 from paper.validity import cell_of, sd3_cell
+from paper.words import BESIDE
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.desk import Settings
 from tridentserve.sim.experiment import demands_of, least_device_s
@@ -105,6 +106,15 @@ def test_the_first_question_is_answered_with_enough_seeds_before_the_next_cell_i
     assert {run.cell for run in block} == {first.cells[0]}
     assert {run.seed for run in block} == set(SEEDS)
     assert len(SEEDS) >= LEAST_SEEDS
+
+
+def test_who_is_compared_with_ours_has_ours_run_in_the_same_cells_no_later() -> None:
+    in_order = sections()
+    for _, name, _ in BESIDE:
+        index = next(i for i, one in enumerate(in_order) if one.name == name)
+        so_far = [run for one in in_order[: index + 1] for run in one.runs]
+        ours = {(run.cell, run.seed) for run in so_far if run.contender == OURS}
+        assert {(run.cell, run.seed) for run in in_order[index].runs} <= ours, name
 
 
 def test_no_section_mixes_the_scales_and_the_small_one_keeps_the_load() -> None:
