@@ -14,7 +14,16 @@ from tests.planner.floor import Driver, chain, demand, state_of, worker
 from tests.planner.pricing import UP_TO_8, call, step
 
 from tridentserve.domain.cluster import Worker
-from tridentserve.domain.dispatch import PlanChanged, Resize, Segment, StepFinished, WakeAt, Woken
+from tridentserve.domain.dispatch import (
+    Action,
+    Event,
+    PlanChanged,
+    Resize,
+    Segment,
+    StepFinished,
+    WakeAt,
+    Woken,
+)
 from tridentserve.domain.ids import RequestId
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.profiles import Profile
@@ -23,7 +32,7 @@ from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.clearing import Clearing
 from tridentserve.planner.dispatch.deadline_aware import DeadlineAware
-from tridentserve.planner.dispatch.desk import Settings
+from tridentserve.planner.dispatch.desk import Desk, Settings
 from tridentserve.planner.dispatch.floor import Floor
 from tridentserve.planner.dispatch.offers import Offers
 from tridentserve.planner.dispatch.options import Options
@@ -34,6 +43,7 @@ from tridentserve.planner.dispatch.running import Running
 from tridentserve.planner.dispatch.urgency import HORIZON_S, PATIENCE
 from tridentserve.planner.dispatch.water_filling import WaterFilling
 from tridentserve.planner.registry import dispatch_planner
+from tridentserve.planner.state import State
 
 E, D, C = STAGES
 SMALL, LARGE = Shape(height=64, width=64), Shape(height=512, width=512)
@@ -457,6 +467,35 @@ def test_a_planner_built_anew_decides_as_one_that_saw_everything(seed: int) -> N
             tell(floor, change)
         fresh = DeadlineAware(cost, chosen).decide(floor.state, Woken(), floor.now)
         assert fresh == floor.planner.decide(floor.state, Woken(), floor.now)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 99999))
+def test_who_is_passed_over_would_have_found_nothing(seed: int) -> None:
+    """What saves looking for places changes no decision, whatever room and nodes are left."""
+    rng = Random(seed)
+    workers = fleet(rng)
+    cost = costs()
+    chosen = Settings(pricing=Pricing(crowded=0.0))
+    floor = Driver(planner=DeadlineAware(cost, chosen), state=state_of(*workers))
+    patient = DeadlineAware(cost, chosen)
+    original = floor.planner.decide
+
+    def decide(state: State, event: Event, now: float) -> list[Action]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Desk, "_is_hopeless", lambda *_: False)
+            patch.setattr(Desk, "_is_closed", lambda *_: False)
+            looked_for = patient.decide(state, event, now)
+        actions = original(state, event, now)
+        assert actions == looked_for
+        return actions
+
+    floor.planner.decide = decide  # type: ignore[method-assign]
+    story = Story(rng, workers)
+    for _ in range(60):
+        floor.now += rng.choice([0.0, 0.1, 1.0, 5.0])
+        for change in story.next(floor.state, floor.now):
+            tell(floor, change)
 
 
 def test_what_is_unknown_goes_by_deadline_next_to_its_input() -> None:
