@@ -37,6 +37,21 @@ def measured(*calls: tuple[Stage, Shape, float]) -> CostModel:
     return cost
 
 
+def test_measured_seconds_do_not_make_peaks_forgotten() -> None:
+    sample = Sample(stage=C, shape=SMALL, fixed_s=1.0, peak_bytes=100)
+    cost = CostModel(Profile(name="p", source="s", samples=(sample,)))
+    before = [cost.estimate(C, SMALL, 1, 100, batch) for batch in (1, 2, 4)]
+    cost.observe(C, SMALL, 1, 100, 3.0, batch=2)
+    cost.observe(C, LARGE, 1, 100, 3.0)
+    after = [cost.estimate(C, SMALL, 1, 100, batch) for batch in (1, 2, 4)]
+    larger = cost.estimate(C, LARGE, 1, 100)
+
+    assert [one and one.peak_bytes for one in before] == [100, 200, 400]
+    assert [one and one.peak_bytes for one in after] == [100, 200, 400]
+    assert larger is not None
+    assert larger.peak_bytes == 400
+
+
 def test_nothing_is_known_of_a_stage_that_never_ran() -> None:
     cost = measured((E, SMALL, 0.1))
 

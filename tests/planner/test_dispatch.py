@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.planner.floor import Driver, chain, demand, renamed, state_of, worker
+from tests.planner.floor import SQUARE, Driver, chain, demand, renamed, state_of, worker
 
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.dispatch import (
@@ -24,6 +24,7 @@ from tridentserve.domain.dispatch import (
     WorkerUp,
 )
 from tridentserve.domain.ids import WorkerId
+from tridentserve.domain.profiles import Profile, Sample
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES
 from tridentserve.domain.strategy import Strategy
@@ -291,6 +292,20 @@ def test_a_batch_is_started_together_and_only_of_one_kind() -> None:
 
     assert alone == ["a"]
     assert [name for name in floor.running() if floor.where(name) == "e"] == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize("name", DISPATCH_NAMES)
+def test_a_batch_has_no_more_requests_than_the_memory_has_peaks_for(name: str) -> None:
+    sample = Sample(stage=E, shape=SQUARE, fixed_s=1.0, peak_bytes=10)
+    cost = CostModel(Profile(name="p", source="test", samples=(sample,), usable_bytes=29))
+    floor = Driver(
+        dispatch_planner(name, cost),
+        state_of(worker("e", E, slots=4), worker("d", D), worker("c", C)),
+    )
+    floor.arrive(*(demand(each) for each in "abcd"))
+    floor.finish("a")
+
+    assert [one for one in floor.running() if floor.where(one) == "e"] == ["b", "c"]
 
 
 def test_pipelines_do_not_take_each_others_workers() -> None:

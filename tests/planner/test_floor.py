@@ -131,6 +131,18 @@ def test_a_batch_is_joined_by_the_same_work_on_the_same_devices_only() -> None:
     assert floor.choose(journey(state, 3), 1) is None
 
 
+def test_nobody_joins_a_batch_beyond_what_the_memory_is_enough_for() -> None:
+    state = waiting(node("a", devices=1, slots=4), requests=4)
+    floor = Floor(state, lambda kind, one, degree: 2)
+    for index in (0, 1):
+        place = floor.choose(journey(state, index), 1)
+        assert place is not None
+        floor.take(place, journey(state, index))
+
+    assert floor.choose(journey(state, 2), 1) is None
+    assert not floor.open(E)
+
+
 def test_a_batch_is_of_one_stage_also_on_a_worker_that_hosts_several() -> None:
     state = waiting(node("a", devices=1, slots=4), requests=2)
     run(state, 0, 1)

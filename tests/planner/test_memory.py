@@ -1,5 +1,6 @@
 """Memory of a device: weights that stay and the largest peaks, whatever the degree."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,7 @@ from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.manifest.profile_files import BUILTIN_NAMES, builtin
 from tridentserve.planner import memory
+from tridentserve.planner.cost import CostModel
 
 E, D, C = STAGES
 WHOLE = frozenset(STAGES)
@@ -98,6 +100,35 @@ def test_a_single_known_peak_is_never_taken_for_less() -> None:
 
     assert memory.peak_bytes(profile, C, Shape(height=64, width=64)) == 100
     assert memory.peak_bytes(profile, C, Shape(height=1024, width=512)) == 200
+
+
+@pytest.mark.parametrize(("side", "batch"), [(2048, 1), (1024, 6), (512, 8)])
+def test_a_batch_brings_a_peak_a_request(side: int, batch: int) -> None:
+    cost, shape = CostModel(PROFILES["flux"]), Shape(height=side, width=side)
+
+    assert memory.most(cost, frozenset({D, C}), C, shape, slots=8) == batch
+
+
+def test_a_batch_that_a_profile_knows_is_believed() -> None:
+    one = Sample(stage=C, shape=LARGEST["flux"], fixed_s=1.0, peak_bytes=10)
+    four = replace(one, batch=4, peak_bytes=15)
+    known = CostModel(Profile(name="p", source="s", samples=(one, four), usable_bytes=20))
+
+    assert memory.most(known, frozenset({C}), C, LARGEST["flux"], slots=5) == 5
+    assert memory.most(known, frozenset({C}), C, LARGEST["flux"], slots=6) == 5
+
+
+def test_tiles_on_several_devices_make_room_for_more() -> None:
+    one = Sample(stage=C, shape=LARGEST["flux"], fixed_s=1.0, peak_bytes=10)
+    cost = CostModel(Profile(name="p", source="s", samples=(one,), usable_bytes=20))
+    tiles = Strategy(vae_tiles=2)
+
+    assert memory.most(cost, frozenset({C}), C, LARGEST["flux"], slots=8) == 2
+    assert memory.most(cost, frozenset({C}), C, LARGEST["flux"], tiles, slots=8) == 4
+
+
+def test_slots_alone_bound_a_batch_where_no_memory_is_stated() -> None:
+    assert memory.most(CostModel(), WHOLE, C, LARGEST["flux"], slots=8) == 8
 
 
 SIDES = st.integers(64, 4096).map(lambda side: side // 16 * 16)

@@ -1,5 +1,7 @@
 """Nodes that go away, work that does not fit, and requests that are never done."""
 
+from dataclasses import replace
+
 import pytest
 from tests.sim.worlds import DECODE_S, ENCODE_S, STEP_S, STEPS, TAIL_S, Script, asks, play, profile
 from tests.sim.worlds import scenario as scenario_of
@@ -7,6 +9,7 @@ from tests.sim.worlds import scenario as scenario_of
 from tridentserve.domain.dispatch import Action, Arrived, Event, Refuse, StageFailed
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.domain.strategy import SINGLE
 from tridentserve.planner.state import State
 from tridentserve.sim.dispatch import MAX_ATTEMPTS
 from tridentserve.sim.report import figures
@@ -78,8 +81,16 @@ def test_pods_of_a_lost_node_are_up_again_when_it_is_back_and_they_have_started(
     assert result.records[0].ended_s == pytest.approx(begin_s + ENCODE_S + DIFFUSE_S + DECODE_S)
 
 
-def heavy(weights_bytes: int) -> Profile:
-    return profile(usable_bytes=100, weights_bytes=((Stage.DIFFUSE, weights_bytes),))
+def heavy(peak_bytes: int) -> Profile:
+    """Whose diffuse takes so much of one device, and nothing of several."""
+    light = profile(usable_bytes=100)
+    samples = (
+        replace(one, peak_bytes=peak_bytes)
+        if (one.stage, one.strategy) == (Stage.DIFFUSE, SINGLE)
+        else one
+        for one in light.samples
+    )
+    return replace(light, samples=tuple(samples))
 
 
 def test_a_call_that_does_not_fit_fails_as_often_as_the_router_would_try() -> None:
@@ -91,6 +102,18 @@ def test_a_call_that_does_not_fit_fails_as_often_as_the_router_would_try() -> No
     assert fitting.records[0].outcome is Outcome.FINISHED
     unbounded = scenario_of(world={"memory": False})
     assert play(unbounded, asks(0.0), Script(), heavy(101)).records[0].met
+
+
+@pytest.mark.parametrize(
+    ("peak_bytes", "how", "lost"),
+    [(50, Outcome.FINISHED, 0), (51, Outcome.FAILED, MAX_ATTEMPTS)],
+)
+def test_a_batch_whose_peaks_together_do_not_fit_fails(
+    peak_bytes: int, how: Outcome, lost: int
+) -> None:
+    given = scenario_of(cluster={"nodes": 1, "devices_per_node": 1}, batch=2)
+    result = play(given, asks(0.0, 0.0), Script(batch=2), heavy(peak_bytes))
+    assert [(one.outcome, one.retries) for one in result.records] == [(how, lost)] * 2
 
 
 # --- censoring ------------------------------------------------------------------------------------

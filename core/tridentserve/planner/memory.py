@@ -7,6 +7,8 @@ peak. Sequence parallelism shards activations, never weights, so no degree makes
 that the profile lacks comes from its neighbours in size, on one device, divided among the devices
 of the strategy. Where the profile states no memory at all, everything fits: it is no gate then.
 
+Every request of a batch brings its peak; `most` says how many of them fit.
+
 Nobody published the peaks; they are assumptions of the shipped profiles. That FLUX does not fit one
 45 GB device whole rests on `decode_peak_gb` (decode untiled at 2048 x 2048), while HunyuanVideo
 fails by its weights alone but for clips of a few frames.
@@ -18,6 +20,7 @@ from tridentserve.domain.profiles import Profile, Sample
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
 from tridentserve.domain.strategy import SINGLE, Strategy
+from tridentserve.planner.cost import CostModel
 from tridentserve.planner.cost.interpolation import Point, peak_at
 from tridentserve.planner.cost.parallel import parts
 
@@ -43,6 +46,39 @@ def held(profile: Profile, capable: frozenset[Stage], stage: Stage) -> frozenset
     """
     together = sum(profile.weights(one) for one in capable)
     return capable if together <= profile.usable_bytes else frozenset((stage,))
+
+
+def most(
+    cost: CostModel,
+    capable: frozenset[Stage],
+    stage: Stage,
+    shape: Shape,
+    strategy: Strategy = SINGLE,
+    *,
+    slots: int,
+) -> int:
+    """Requests of one call that each of its devices has the memory for.
+
+    At least 1, for whether one fits is asked elsewhere; at most `slots`. What the costs say of
+    batches is believed, else a batch has the peak of one request that many times.
+
+    Args:
+        cost: knows weights and peaks.
+        capable: stages of the worker.
+        stage: that is to run.
+        shape: of every request.
+        strategy: how the call uses its devices.
+        slots: requests that the worker takes in one call.
+    """
+    profile = cost.profile
+    if not profile.usable_bytes:
+        return slots
+    weights = sum(profile.weights(one) for one in held(profile, capable, stage))
+    for size in range(2, slots + 1):
+        call = cost.estimate(stage, shape, 1, 100, size, strategy=strategy)
+        if call is not None and weights + call.peak_bytes > profile.usable_bytes:
+            return size - 1
+    return slots
 
 
 def peak_bytes(profile: Profile, stage: Stage, shape: Shape, strategy: Strategy = SINGLE) -> int:

@@ -132,7 +132,7 @@ class Workshop:
         self._appoint(call, ready_s)
 
     def _effort(self, worker: Worker, strategy: Strategy, job: Job) -> Effort | None:
-        if not self._world.fits(worker, job.stage, job.shape, strategy):
+        if not self._world.fits(worker, job.stage, job.shape, strategy, len(job.requests)):
             return None
         return self._world.effort(
             job.stage, job.shape, strategy, worker.fraction_percent, job.requests

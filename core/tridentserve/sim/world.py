@@ -86,17 +86,19 @@ class World:
         usable = self._profile.usable_bytes
         return not usable or sum(self._profile.weights(one) for one in stages) <= usable
 
-    def fits(self, worker: Worker, stage: Stage, shape: Shape, strategy: Strategy) -> bool:
-        """Whether a call fits beside the weights that are resident on the worker's devices."""
+    def fits(
+        self, worker: Worker, stage: Stage, shape: Shape, strategy: Strategy, batch: int = 1
+    ) -> bool:
+        """Whether a call of so many requests fits beside what is resident on a worker's devices."""
         usable = self._profile.usable_bytes
         if not self._settings.memory or not usable:
             return True
         stages = worker.resident | {stage}
-        key = (stages, stage, shape, strategy)
+        key = (stages, stage, shape, strategy, batch)
         try:
             return self._fitting[key]
         except KeyError:
-            call = self._cost.estimate(stage, shape, 1, 100, strategy=strategy)
+            call = self._cost.estimate(stage, shape, 1, 100, batch, strategy=strategy)
             weights = sum(self._profile.weights(one) for one in stages)
             known = self._fitting[key] = call is None or weights + call.peak_bytes <= usable
             return known

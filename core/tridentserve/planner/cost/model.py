@@ -95,7 +95,12 @@ class CostModel:
             shape=shape, fraction_percent=fraction_percent, batch=batch, strategy=strategy
         )
         cells = self._cells[stage]
-        before = cells.pop(key, None) or Cell(mean_s=0.0, variance=0.0, count=0)
+        before = cells.pop(key, None)
+        if before is None:
+            # Nobody measures bytes: what was told of them holds on, else the new cell would say 0.
+            told = self.estimate(stage, shape, steps, fraction_percent, batch, strategy=strategy)
+            peak_bytes = 0 if told is None else told.peak_bytes
+            before = Cell(mean_s=0.0, variance=0.0, count=0, peak_bytes=peak_bytes)
         cells[key] = after = _taught(stage, before, steps, seconds)
         self._votes.change(stage, before.log_ratio, after.log_ratio)
         if len(cells) > _CELLS_LIMIT:

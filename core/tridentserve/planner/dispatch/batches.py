@@ -3,23 +3,29 @@
 A worker with several slots a device runs one work key at a time on the same devices, and the batch
 closes when the call begins. So a request joins only what is started in the same decision: several
 of one key are started together, and one that comes later waits for the next call rather than inside
-the worker, where it could not be given to another one any more.
+the worker, where it could not be given to another one any more. Nor does it join where the memory
+is too small for one request more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tridentserve.domain.ids import DeviceId, WorkerId
 from tridentserve.domain.stages import Stage
 from tridentserve.planner.dispatch.places import Place, work_key
 from tridentserve.planner.dispatch.search import Search
+from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey
+
+Most = Callable[[Kind, Journey, int], int]
+"""How many requests like a journey's a call on so many devices has the memory for."""
 
 
 class Batches:
     """Every call of one decision, by worker."""
 
-    def __init__(self) -> None:
-        """Nothing starts yet."""
+    def __init__(self, most: Most | None = None) -> None:
+        """Nothing starts yet; without `most` only slots count."""
+        self._most = most
         self._by_worker: dict[WorkerId, list[Place]] = {}
         self._users: dict[DeviceId, WorkerId] = {}
 
@@ -40,6 +46,8 @@ class Batches:
         """A call starts; its other seats are free."""
         place.key = work_key(journey)
         place.seats = place.kind.slots - 1
+        if place.seats and self._most is not None:
+            place.seats = self._most(place.kind, journey, len(place.devices)) - 1
         self._by_worker.setdefault(place.worker.id, []).append(place)
         self._users.update(dict.fromkeys(place.devices, place.worker.id))
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Set
 from tridentserve.domain.cluster import Worker
 from tridentserve.domain.ids import DeviceId, PipelineName, WorkerId
 from tridentserve.domain.stages import Stage
-from tridentserve.planner.dispatch.batches import Batches
+from tridentserve.planner.dispatch.batches import Batches, Most
 from tridentserve.planner.dispatch.consumers import Consumers
 from tridentserve.planner.dispatch.fits import Fit, tightest
 from tridentserve.planner.dispatch.guests import Guests
@@ -38,12 +38,12 @@ _PREFERRED = 4
 class Floor:
     """Devices that are still free within one decision."""
 
-    def __init__(self, state: State) -> None:
-        """Nothing is taken yet."""
+    def __init__(self, state: State, most: Most | None = None) -> None:
+        """Nothing is taken yet; `most` bounds batches by memory."""
         self._state, self._roster = state, state.roster
         self._vacancies = Vacancies(state)
         self._guests = Guests(state, self._vacancies)
-        self._batches = Batches()
+        self._batches = Batches(most)
         self._consumers = Consumers(state)
         self._eligible: dict[_Question, tuple[tuple[Kind, ...], frozenset[WorkerId]]] = {}
         self._full: set[tuple[tuple[Kind, ...], int | None, frozenset[WorkerId]]] = set()

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from tridentserve.domain.profiles import Estimate
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
-from tridentserve.domain.strategy import Strategy
+from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.planner.cost import CostModel
-from tridentserve.planner.memory import held
+from tridentserve.planner.memory import held, most
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey
 
@@ -120,6 +120,17 @@ class Options:
         if self.of(kind, stage, shape, 1) or not self._strategies(kind, stage, shape):
             return True
         return self._cost.estimate(stage, shape, 1, kind.fraction_percent) is None
+
+    def most(self, kind: Kind, journey: Journey, degree: int) -> int:
+        """Requests like a journey's in one call on so many devices, by memory; `slots` at most."""
+        demand, stage = journey.demand, journey.stage
+        if kind.slots < 2:
+            return kind.slots
+        options = self.of(kind, stage, demand.shape, demand.steps)
+        option = at_degree(options, degree)
+        strategy = SINGLE if option is None else option.strategy
+        cost, slots = self._cost, kind.slots
+        return most(cost, kind.capable, stage, demand.shape, strategy, slots=slots)
 
     def remaining_s(self, journey: Journey) -> float | None:
         """Seconds of the stages that are not done, each at its own k*; None where one is unknown.

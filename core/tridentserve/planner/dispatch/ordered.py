@@ -66,7 +66,7 @@ class Ordered:
         self._queues.follow(state, event)
         if not self._queues and not state.parked:
             return []  # every request's last event finds nobody waiting, most of the time
-        floor = Floor(state)
+        floor = Floor(state, self._offers.options.most)
         actions = [*resumed(state, floor, self._name), *self._starts(state, floor, now)]
         self._queues.expect(actions)
         self._running.note(actions, now)

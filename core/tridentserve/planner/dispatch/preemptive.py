@@ -72,7 +72,9 @@ class Preemptive:
         self._queues.follow(state, event)
         if not self._queues and not state.parked:
             return []
-        scene = Scene(state=state, floor=Floor(state), offers=self._offers)
+        scene = Scene(
+            state=state, floor=Floor(state, self._offers.options.most), offers=self._offers
+        )
         actions = list(self._serve(scene, now))
         self._queues.expect(actions)
         self._running.note(actions, now)

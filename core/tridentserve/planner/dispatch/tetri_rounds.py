@@ -82,7 +82,9 @@ class TetriRounds:
         self._queues.follow(state, event)
         if not self._queues and not state.parked and self._growth is None:
             return []
-        scene = Scene(state=state, floor=Floor(state), offers=self._offers)
+        scene = Scene(
+            state=state, floor=Floor(state, self._offers.options.most), offers=self._offers
+        )
         actions: list[Action] = [*resumed(state, scene.floor, "TetriRounds")]
         for stage in STAGES:
             if stage is not Stage.DIFFUSE:
