@@ -32,7 +32,7 @@ from tridentserve.rpc.status import DRAINING, NOT_READY
 from tridentserve.telemetry.metrics import RouterMetrics
 from tridentserve_router import admission, events
 from tridentserve_router.admission import Asked
-from tridentserve_router.forecast import Forecast
+from tridentserve_router.books import Books
 from tridentserve_router.links import Metadata
 from tridentserve_router.moves import Completed
 from tridentserve_router.pipeline import Pipeline
@@ -72,17 +72,13 @@ class Requests:
         self._clock, self._first_worker_s = clock, first_worker_s
         self.early = 0
         """Requests that wait for the first worker ever."""
-        self._forecast = Forecast()
-        self._walks: dict[RequestId, Walk] = {}
-        self._keys: set[str] = set()
+        self._books = Books()
         self._rng = Random(secrets.randbits(64))
         self.draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def __len__(self) -> int:
         """Requests whose journeys have not ended."""
-        return len(self._walks)
+        return len(self._books)
 
     async def serve(
         self, asked: Asked, *, emit: Emit, metadata: Metadata, remaining_s: float | None
@@ -114,7 +110,7 @@ class Requests:
         Raises:
             NotFoundError: it is not running here (any more).
         """
-        walk = self._walks.get(request)
+        walk = self._books.find(request)
         if walk is None:
             raise NotFoundError("no such request is running here")
         walk.end(CancelledError("cancelled on request"))
@@ -124,12 +120,11 @@ class Requests:
         self.draining = True
         try:
             async with asyncio.timeout(within_s):
-                await self._idle.wait()
+                await self._books.wait_empty()
         except TimeoutError:
             _log.warning("requests cut off by the end of drain", extra={"count": len(self)})
-            for walk in list(self._walks.values()):
-                walk.end(UnavailableError("the router is going away", reason=DRAINING))
-            await self._idle.wait()
+            self._books.end_all(UnavailableError("the router is going away", reason=DRAINING))
+            await self._books.wait_empty()
 
     # --- one request ------------------------------------------------------------------------------
 
@@ -139,7 +134,7 @@ class Requests:
         model = await self._open()
         spec = self._pipeline().spec
         generation = admission.check(asked, spec.limits, model, self._rng)
-        self._check_key(asked.idempotency_key)
+        self._books.check_key(asked.idempotency_key)
         self._metrics.arrived.inc()
         self._around.dispatcher.check_fits(generation.shape)
         now = self._clock()
@@ -168,7 +163,7 @@ class Requests:
             metadata=metadata,
             end_s=None if remaining_s is None else loop.time() + remaining_s,
         )
-        with _Books(self, walk, demand, asked.idempotency_key, own_s):
+        with self._books.entered(demand.id, walk, asked.idempotency_key, own_s):
             await self._walk(walk, demand, generation, predicted_s or 0.0, bool(deadline_s))
 
     async def _walk(
@@ -232,10 +227,6 @@ class Requests:
         finally:
             self.early -= 1
 
-    def _check_key(self, key: str) -> None:
-        if key in self._keys:
-            raise AlreadyExistsError(f"a request with the idempotency key {key!r} is running")
-
     def _own_s(self, generation: Generation) -> dict[Stage, float]:
         """Seconds that each stage would take, where that is known."""
         fleet = self._around.dispatcher.fleet
@@ -260,7 +251,7 @@ class Requests:
         dispatcher = self._around.dispatcher
         return admission.Queue(
             waiting=dispatcher.waiting,
-            backlog_s=self._forecast.backlog_s,
+            backlog_s=self._books.backlog_s,
             slots=dispatcher.fleet.slots,
         )
 
@@ -269,38 +260,6 @@ class Requests:
         self._metrics.ended(outcome)
         if outcome not in ("invalid", "cancelled"):
             self._metrics.deadline_missed.inc()
-
-
-class _Books:
-    """Keeps a request in the books for as long as it runs."""
-
-    def __init__(
-        self,
-        requests: Requests,
-        walk: Walk,
-        demand: Demand,
-        key: str,
-        own_s: dict[Stage, float],
-    ) -> None:
-        self._requests, self._walk, self._id, self._key = requests, walk, demand.id, key
-        self._own_s = own_s
-
-    def __enter__(self) -> None:
-        books = self._requests
-        books._walks[self._id] = self._walk
-        books._forecast.add(self._id, self._own_s)
-        self._walk.on_done = lambda stage: books._forecast.done(self._id, stage)
-        books._idle.clear()
-        if self._key:
-            books._keys.add(self._key)
-
-    def __exit__(self, *_: object) -> None:
-        books = self._requests
-        books._walks.pop(self._id, None)
-        books._forecast.gone(self._id)
-        books._keys.discard(self._key)
-        if not books._walks:
-            books._idle.set()
 
 
 def _outcome(error: TridentServeError) -> str:
