@@ -265,9 +265,10 @@ class Requests:
 def _outcome(error: TridentServeError) -> str:
     """The value of the metrics' label `outcome`."""
     match error:
-        case InvalidFieldError():
+        # A second call under a key is no second request: the first one may well be on time.
+        case InvalidFieldError() | AlreadyExistsError():
             return "invalid"
-        case ExhaustedError() | AlreadyExistsError() | TooLargeError():
+        case ExhaustedError() | TooLargeError():
             return "refused"
         case CancelledError():
             return "cancelled"

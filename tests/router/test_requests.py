@@ -204,11 +204,13 @@ async def test_the_slo_gives_a_deadline_once_costs_are_known(town: Town) -> None
     assert second.events[0].accepted.predicted_seconds > 0
 
 
-async def test_an_idempotency_key_runs_once_at_a_time(town: Town) -> None:
+async def test_an_idempotency_key_runs_once_at_a_time_and_counts_once(town: Town) -> None:
     await town.chain(held=True)
     first = town.ask(idempotency_key="order-1")
     await first.accepted()
     assert isinstance(await failing(town, idempotency_key="order-1"), errors.AlreadyExistsError)
+    assert town.sample("tridentserve_requests_arrived_total") == 1
+    assert town.sample("tridentserve_deadline_missed_total") == 0
     other = town.ask(idempotency_key="order-2")
     await other.accepted()
     for member in town.members.values():
