@@ -26,6 +26,7 @@ from tridentserve.rpc.v1 import common_pb2, stage_pb2, tensor_pb2
 from tridentserve_router import events, moves
 from tridentserve_router.calls import StageCall
 from tridentserve_router.dispatcher import Dispatcher
+from tridentserve_router.guidance import usual_s
 from tridentserve_router.journey import journey
 from tridentserve_router.links import Metadata
 from tridentserve_router.moves import Command, Ending, Export, Outcome, Release, RunStage
@@ -245,13 +246,14 @@ class Walk:
 
     def _observe(self, stage: Stage, placed: Placed, done: moves.Done) -> None:
         timing = cast(common_pb2.StageTiming, done.timing)
-        demand = self._demand
+        demand, model = self._demand, self._around.dispatcher.model
+        seconds = timing.run_seconds / pictures(stage, demand.count)
         self._around.cost.observe(
             stage,
             demand.shape,
             demand.steps,
             placed.worker.fraction_percent,
-            timing.run_seconds / pictures(stage, demand.count),
+            usual_s(seconds, stage, demand.guidance, model),
             max(1, timing.batch),
             strategy=placed.segment.strategy,
             worker=placed.worker.id,

@@ -1,14 +1,20 @@
 """What the router's cost model learns of a run: by strategy, and by who ran it."""
 
+from dataclasses import replace
+
+import pytest
+from tests.router.bad_requests import MODEL
 from tests.router.conftest import Town, until
 from tests.router.scripted import Events, Run, Scripted
 
 from tridentserve.domain.ids import WorkerId
+from tridentserve.domain.model import ModelInfo
 from tridentserve.domain.shapes import Shape
-from tridentserve.domain.stages import STAGES
+from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.rpc import convert
 from tridentserve.rpc.v1 import common_pb2, stage_pb2, tensor_pb2
+from tridentserve_router.guidance import usual_s
 
 E, D, C = STAGES
 SHAPE, STEPS = Shape(height=64, width=64), 4
@@ -44,6 +50,46 @@ def told(town: Town, strategy: Strategy = SINGLE, worker: WorkerId | None = None
 def teach(town: Town, seconds: float, strategy: Strategy = SINGLE) -> None:
     """Have the router expect diffuse to take so long."""
     town.router.core.cost.observe(D, SHAPE, STEPS, 100, seconds, strategy=strategy)
+
+
+FLUX = replace(MODEL, default_guidance=3.5, negative_prompt=False)
+TURBO = replace(MODEL, default_guidance=0.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "stage", "guidance", "seconds"),
+    [
+        (MODEL, D, 7.0, 4.0),
+        (MODEL, D, 1.0, 8.0),
+        (MODEL, E, 0.0, 8.0),
+        (MODEL, C, 0.0, 4.0),
+        (TURBO, D, 0.0, 4.0),
+        (TURBO, D, 5.0, 2.0),
+        (FLUX, D, 0.0, 4.0),
+        (None, D, 0.0, 4.0),
+    ],
+)
+def test_a_run_counts_as_one_with_the_guidance_that_the_model_has_of_itself(
+    model: ModelInfo | None, stage: Stage, guidance: float, seconds: float
+) -> None:
+    assert usual_s(4.0, stage, guidance, model) == seconds
+
+
+async def test_requests_without_guidance_do_not_drag_down_what_the_others_are_expected_to_take(
+    town: Town,
+) -> None:
+    diffuse = Scripted("diffuse-one", D)
+    diffuse.runs = [taking(4.0), taking(8.0)]
+    async with (
+        Scripted("encode-one", E).serving(town),
+        diffuse.serving(town),
+        Scripted("decode-one", C).serving(town),
+    ):
+        assert (await town.generate(guidance=0.0)).error is None
+        without = told(town)
+        assert (await town.generate()).error is None
+
+    assert without == told(town) == 8.0
 
 
 async def test_a_run_on_two_devices_teaches_the_strategy_of_two_devices_alone(town: Town) -> None:
