@@ -250,6 +250,7 @@ def test_the_notes_warn_of_what_does_not_work_yet(chart: Chart) -> None:
     everything = notes(MATRIX["everything"])
     assert "No " not in everything
     assert "demo, prod" in everything
+    assert "a Secret redis whose key address" in everything
 
 
 @pytest.mark.parametrize("keep", [True, False])
