@@ -37,8 +37,8 @@ class Operator:
         self.models = folder / "models"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start the process."""
+    def start(self, **further: str) -> None:
+        """Start the process, with `further` variables."""
         environment = {
             **os.environ,
             "KUBECONFIG": str(self.cluster.kubeconfig),
@@ -51,6 +51,7 @@ class Operator:
             "TRIDENTSERVE_LOG_FORMAT": "text",
             "TRIDENTSERVE_CPU_UNIT": "100m",
             "TRIDENTSERVE_TICK_SECONDS": "0.3",
+            **further,
         }
         with (self.folder / "operator.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -252,6 +253,23 @@ def test_a_claim_that_is_not_there_degrades_with_its_name(operator: Operator) ->
     assert "weights" in degraded["message"]
     events = operator.kubectl("get", "events", "--field-selector=reason=Unschedulable")
     assert "flux" in events
+
+
+def test_a_redis_secret_that_is_not_there_degrades_with_its_name_and_serves_once_it_is(
+    operator: Operator,
+) -> None:
+    operator.kill()
+    operator.start(TRIDENTSERVE_REDIS_SECRET_NAME="redis-address")
+    operator.apply(operator.model("a"))
+
+    eventually(lambda: operator.condition("Degraded").get("status") == "True", within_s=60)
+    degraded = operator.condition("Degraded")
+    assert degraded["reason"] == "ContainerConfig"
+    assert "redis-address" in degraded["message"]
+
+    address = f"--from-literal=url={operator.cluster.redis_url}"
+    operator.kubectl("create", "secret", "generic", "redis-address", address)
+    operator.wait()
 
 
 def test_what_somebody_deletes_or_edits_is_set_right(operator: Operator) -> None:
