@@ -199,7 +199,7 @@ def test_every_default_is_filled_in() -> None:
                 },
             },
         },
-        "planner": {"placement": "Proportional", "dispatch": "EarliestDeadline"},
+        "planner": {"placement": "Proportional", "dispatch": "DeadlineAware"},
         "router": {"maxQueue": 1000},
         "drainSeconds": 120,
         "suspend": False,
@@ -248,7 +248,7 @@ def test_the_domain_gets_what_the_user_switches() -> None:
     spec = parse(resource(GOOD_SPECS["suspended"])).spec.to_domain(PipelineName("demo/flux"))
 
     assert spec.suspend
-    assert (spec.placement, spec.dispatch) == ("Static", "EarliestDeadline")
+    assert (spec.placement, spec.dispatch) == ("Static", "DeadlineAware")
     assert spec.target_utilization_percent == 70
 
 

@@ -137,7 +137,7 @@ def test_plan_says_which_placement_what_it_gives_and_why(
     shown = capsys.readouterr().out
     for words in (
         "profile flux, built in",
-        "Proportional placement and EarliestDeadline dispatch on 16 GPUs",
+        "Proportional placement and DeadlineAware dispatch on 16 GPUs",
         "20 requests, 0.1/s",
         "1 x encode@100, 1 GPU each",
         "encode: 0.10 requests/s x 0.12 s",

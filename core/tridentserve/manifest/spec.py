@@ -120,7 +120,7 @@ class Planner(ApiObject):
         " workers in proportion to the load.",
     )
     dispatch: Dispatch = Field(
-        default=Dispatch.EARLIEST_DEADLINE,
+        default=Dispatch.DEADLINE_AWARE,
         description="Which request goes next. Fifo: the oldest. ShortestRemaining: the one with"
         " the least left to do, its waiting taken off. EarliestDeadline: the most urgent."
         " DeadlineAware: the most urgent that can be on time, on as many devices as that is worth.",
