@@ -66,8 +66,16 @@ class Router:
             UnavailableError: a port is taken.
         """
         await self._server.start()
-        self._tasks.append(asyncio.create_task(self._follow_pipeline(), name="pipeline"))
-        await self._known.wait()
+        following = asyncio.create_task(self._follow_pipeline(), name="pipeline")
+        self._tasks.append(following)
+        known = asyncio.create_task(self._known.wait())
+        try:
+            await asyncio.wait({following, known}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            known.cancel()
+        if not self._known.is_set():
+            # Before it is ready nobody asks for its liveness: it would sit there for an hour.
+            await following
         self._tasks.append(asyncio.create_task(self.core.directory.run(self._pods), name="pods"))
         await self._server.set_ready(True)
         _log.info("router ready", extra={"address": self.address})

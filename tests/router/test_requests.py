@@ -1,7 +1,7 @@
 """Requests from end to end through real gRPC: what callers see, and what is left behind."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -14,11 +14,16 @@ from tests.router.bad_requests import BAD_REQUESTS, LIMITS
 from tests.router.conftest import Ask, Result, Town, opened, picture, until
 
 from tridentserve import errors
+from tridentserve.domain.ids import PipelineName
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.rpc import status
 from tridentserve.rpc.v1 import generation_pb2
 from tridentserve.stage.runner import Media, Output, Task
 from tridentserve_router import api
+from tridentserve_router.app import Router
+from tridentserve_router.pipeline import Pipeline
+from tridentserve_router.pods import MemoryPods
+from tridentserve_router.settings import RouterSettings
 
 E, D, C = STAGES
 
@@ -380,6 +385,32 @@ async def test_requests_are_held_while_there_are_no_workers(town: Town) -> None:
     for number, ask in enumerate(asks):
         assert (await ask.done()).media == [picture(str(number))]
     await town.settled()
+
+
+class BrokenPipeline:
+    """A source with a defect."""
+
+    async def watch(self) -> AsyncIterator[Pipeline]:
+        """See `PipelineSource.watch`."""
+        raise KeyError("items")
+        yield  # what makes it a generator
+
+
+async def test_a_router_whose_watch_ends_before_it_is_ready_ends_too() -> None:
+    settings = RouterSettings(
+        pipeline=PipelineName("default/flux"),
+        host="127.0.0.1",
+        grpc_port=0,
+        metrics_port=0,
+        drain_s=1.0,
+        log_format="text",
+    )
+    router = Router(settings, pipeline=BrokenPipeline(), pods=MemoryPods())
+
+    with pytest.raises(KeyError, match="items"):
+        await router.start()
+
+    await router.stop()
 
 
 async def test_a_request_waits_a_while_for_the_first_worker_ever() -> None:
