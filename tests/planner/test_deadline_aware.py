@@ -29,17 +29,20 @@ from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.domain.strategy import Strategy
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.clearing import Clearing
 from tridentserve.planner.dispatch.deadline_aware import DeadlineAware
 from tridentserve.planner.dispatch.desk import Desk, Settings
 from tridentserve.planner.dispatch.floor import Floor
-from tridentserve.planner.dispatch.offers import Offers
-from tridentserve.planner.dispatch.options import Options
+from tridentserve.planner.dispatch.offers import Offer, Offers
+from tridentserve.planner.dispatch.options import Option, Options
+from tridentserve.planner.dispatch.outlook import Outlook
 from tridentserve.planner.dispatch.pricing import Pricing
 from tridentserve.planner.dispatch.redecision import Redecision
 from tridentserve.planner.dispatch.reservation import Drains, Reservation
 from tridentserve.planner.dispatch.running import Running
+from tridentserve.planner.dispatch.thrift import Thrift
 from tridentserve.planner.dispatch.urgency import HORIZON_S, PATIENCE
 from tridentserve.planner.dispatch.water_filling import WaterFilling
 from tridentserve.planner.registry import dispatch_planner
@@ -363,6 +366,56 @@ def test_production_never_asks_for_what_its_router_cannot_do() -> None:
     assert not any(isinstance(one, Resize) for one in floor.actions)
 
 
+# --- 6: thrift ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("thrift", "others", "degree"), [(Thrift(), 0, 8), (Thrift(), 2, 4), (None, 2, 8)]
+)
+def test_while_others_wait_no_degree_is_offered_that_wastes_devices(
+    thrift: Thrift | None, others: int, degree: int
+) -> None:
+    """LARGE uses 8 devices at .83 and 4 at .91; with two others .4 + 2 x 2 / 8 is asked for."""
+    only = replace(node("n1"), capable=frozenset({D}), resident=frozenset({D}))
+    cheap = replace(ALONE, pricing=Pricing(beta=0), thrift=thrift)
+    floor = driver(cheap, only, worker("enc", E), worker("dec", C))
+    diffuse(floor, "runs", 1000, SMALL)
+    diffuse(floor, "wide", 14, LARGE)
+    for index in range(others):
+        diffuse(floor, f"s{index}", 1000, SMALL)
+    floor.finish("runs")
+
+    assert segment(floor, "wide").strategy.degree == degree
+
+
+@given(least=st.floats(0, 2), efficiencies=st.lists(st.floats(0.01, 1.5), min_size=1, max_size=4))
+def test_the_most_efficient_degree_is_always_offered(
+    least: float, efficiencies: list[float]
+) -> None:
+    offers = tuple(
+        Offer(degree=strategy.degree, kinds=(), option=_option(strategy, efficiency))
+        for strategy, efficiency in zip(UP_TO_8, efficiencies, strict=False)
+    )
+    whole = Outlook(offers=offers, is_known=True).completed()
+    offered = whole.by_efficiency(least)
+    kept = [one.option.efficiency for one in offered.offers if one.option is not None]
+
+    assert kept == [one for one in efficiencies if one >= min(least, max(efficiencies))]
+    assert offered.soonest_s == whole.fastest_s <= offered.fastest_s
+
+
+def _option(strategy: Strategy, efficiency: float) -> Option:
+    seconds = 10 / (strategy.degree * efficiency)
+    return Option(
+        strategy=strategy,
+        degree=strategy.degree,
+        mean_s=seconds,
+        q90_s=seconds,
+        device_s=seconds * strategy.degree,
+        efficiency=efficiency,
+    )
+
+
 # --- late and far deadlines -----------------------------------------------------------------------
 
 
@@ -409,6 +462,23 @@ def test_late_work_displaces_nothing_that_is_on_time_until_it_has_aged() -> None
     while "late" not in floor.running():
         floor.finish(floor.running()[0])
         assert "newer" not in floor.running()
+
+
+@pytest.mark.parametrize(("by_ratio", "first"), [(True, "large"), (False, "small")])
+def test_of_the_late_goes_first_who_waited_the_most_for_what_it_needs(
+    by_ratio: bool, first: str
+) -> None:
+    """`large` waited 3 times what it needs, `small` twice; neither has aged."""
+    only = replace(node("n1", 1), capable=frozenset({D}), resident=frozenset({D}))
+    floor = driver(replace(ALONE, by_ratio=by_ratio), only, worker("enc", E), worker("dec", C))
+    diffuse(floor, "runs", 1000, SMALL)
+    diffuse(floor, "large", 1, LARGE)
+    floor.now = 90.0
+    diffuse(floor, "small", 1, SMALL)
+    floor.now = 100.0
+    floor.finish("runs")
+
+    assert segment(floor, first).stage is D
 
 
 def test_what_is_late_takes_the_largest_efficient_degree_that_fits_however_dear() -> None:

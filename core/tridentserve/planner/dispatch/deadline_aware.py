@@ -4,7 +4,8 @@ Requests are looked at by urgency (`urgency`), each at the degree that is worth 
 time (`pricing`). Those that need many devices get nodes drained for them (`reservation`), small
 calls go where they break the fewest groups of devices, wherever their input lies, for latents are
 small (mechanism 3, `fits`), and what idles when nothing waits makes the last one faster
-(`water_filling`). Each mechanism can be switched off; what is off falls back to the plainest rule.
+(`water_filling`). While a queue stands, degrees that waste devices are not offered (`thrift`). Each
+mechanism can be switched off; what is off falls back to the plainest rule.
 
 Where costs are unknown nothing can be priced: every request takes the widest strategy next to its
 input, in the order of deadlines, as `EarliestDeadline` does. So do all on workers of one device,
@@ -82,7 +83,7 @@ class DeadlineAware:
 
     def _starts(self, scene: Scene, desk: Desk, now: float) -> Iterator[Action]:
         state, floor = scene.state, scene.floor
-        line = self._line(state, floor, now, mingling=desk.mingles)
+        line = self._line(state, floor, desk, now)
         while line:
             _, tried, turn = heapq.heappop(line)
             journey = state.journeys[turn.request]
@@ -122,12 +123,12 @@ class DeadlineAware:
     def _slack_s(self, state: State, segment: Segment, now: float) -> float:
         """Seconds that a running segment may still take and keep the deadline of its request."""
         journey = state.journeys[segment.requests[0].request]
-        outlook, _ = self._outlooks.of(state, class_of(journey), journey)
+        outlook = self._outlooks.of(state, class_of(journey), journey)
         if not outlook.is_known:
             return 0.0
         return within(journey)[0] - now - outlook.rest_s - outlook.rest_margin_s
 
-    def _line(self, state: State, floor: Floor, now: float, *, mingling: bool) -> list[_Entry]:
+    def _line(self, state: State, floor: Floor, desk: Desk, now: float) -> list[_Entry]:
         """The first of every class and tier, as a heap."""
         line: list[_Entry] = []
         for stage in STAGES:
@@ -138,9 +139,8 @@ class DeadlineAware:
                 continue
             for queue in self._queues.of(stage):
                 journey = state.journeys[queue.tickets[0][1]]
-                outlook, fastest_s = self._outlooks.of(state, queue.key, journey)
-                patience = self._settings.patience
-                for turn in turns(queue, outlook, fastest_s, now, patience, mingling=mingling):
+                outlook = self._outlooks.of(state, queue.key, journey).by_efficiency(desk.thrift)
+                for turn in turns(queue, outlook, now, desk.lateness):
                     line.append((turn.rank, 0, turn))
         heapq.heapify(line)
         return line

@@ -27,7 +27,8 @@ from tridentserve.planner.dispatch.queues import Queue
 from tridentserve.planner.dispatch.redecision import Redecision
 from tridentserve.planner.dispatch.reservation import Drains, Reservation
 from tridentserve.planner.dispatch.search import Prefer
-from tridentserve.planner.dispatch.urgency import PATIENCE, Tier, Turn
+from tridentserve.planner.dispatch.thrift import Thrift
+from tridentserve.planner.dispatch.urgency import PATIENCE, Lateness, Tier, Turn
 from tridentserve.planner.dispatch.water_filling import WaterFilling, raises
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey
@@ -43,11 +44,14 @@ class Settings:
     nesting: bool = True
     """Whether such a call goes, before that, where it puts off the least when all is vacant."""
     water_filling: WaterFilling | None = field(default_factory=WaterFilling)
+    thrift: Thrift | None = field(default_factory=Thrift)
     redecision: Redecision | None = None
     """Off by default: the router does not carry resizes out."""
     mingling: bool = True
     """Whether what is late goes before what is on time and can wait for it (`urgency`), as long as
     `pricing` says that it is not crowded: in a crowd so many are late that nobody could wait."""
+    by_ratio: bool = True
+    """Whether those that are late go by their response ratio, or else by what they still need."""
     patience: float = PATIENCE
     """Times its remaining seconds that a request may be late before it goes before all others."""
     store: str = "redis"
@@ -92,8 +96,17 @@ class Desk:
             requests = len(scene.state.journeys) * settings.pricing.scarcity(scene.state.plan)
             self._price = settings.pricing.price(requests, devices)
             self._hurries = not settings.pricing.is_crowded(requests, devices)
-        self.mingles = settings.mingling and self._hurries
-        """Whether those that are late mingle with those on time, for now."""
+        self.lateness = Lateness(
+            patience=settings.patience,
+            mingling=settings.mingling and self._hurries,
+            by_ratio=settings.by_ratio,
+        )
+        """What becomes of those that are late, for now."""
+        self.thrift = 0.0
+        """The least efficiency of a degree, for now."""
+        if settings.thrift is not None:
+            others = scene.state.queue_length(Stage.DIFFUSE) - 1
+            self.thrift = settings.thrift.efficiency(others, devices)
         self._forgets = settings.redecision is None and not self._hurries
         """Whether who has no place leaves nothing behind but a node that is kept for it."""
 
@@ -176,7 +189,7 @@ class Desk:
             self._drains.keep(on_time[0])
         redecision = self._settings.redecision
         if redecision is not None and self.urgent is None:
-            left_s = turn.due_s - self._now - turn.fastest_s
+            left_s = turn.due_s - self._now - turn.outlook.fastest_s
             if left_s < redecision.urgent_s:
                 self.urgent = on_time[0]
 

@@ -51,7 +51,7 @@ class _ByDeadline:
 
     def choices(self, journey: Journey, scene: Scene, now: float) -> Sequence[Offer]:
         """The cheapest on time, then the dearer ones; late, the largest efficient that fits."""
-        outlook, _ = self._outlooks.of(scene.state, class_of(journey), journey)
+        outlook = self._outlooks.of(scene.state, class_of(journey), journey)
         left_s = within(journey)[0] - now
         on_time = [
             (one.option.device_s, one.degree, one)
@@ -71,6 +71,6 @@ class _ByDeadline:
         remaining_s = self._running.remaining_s(scene.state, victim, now)
         if offer.option is None or remaining_s is None or due_s <= within(journey)[0]:
             return False
-        outlook, _ = self._outlooks.of(scene.state, class_of(theirs), theirs)
+        outlook = self._outlooks.of(scene.state, class_of(theirs), theirs)
         rest_s = outlook.rest_s + outlook.rest_margin_s
         return now + offer.option.mean_s + remaining_s + rest_s <= due_s

@@ -11,6 +11,7 @@ takes no time at all, and only the deadline itself says who is first.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import hypot
 
@@ -44,10 +45,40 @@ class Outlook:
     """`total_s` of the offers, ascending; empty where unknown."""
     reached: tuple[tuple[Offer, ...], ...] = ((),)
     """Offers, by how many of `totals_s` there is time for: everyone that waits asks for them."""
+    soonest_s: float = 0.0
+    """`fastest_s` of all degrees, where some were left out."""
+    thrifty: tuple[tuple[float, "Outlook"], ...] = ()
+    """The same with fewer degrees, by the efficiency of the worst of them, ascending."""
 
     def within(self, seconds: float) -> tuple[Offer, ...]:
         """Degrees by which the request is done within so long, ascending; none where unknown."""
         return self.reached[bisect_right(self.totals_s, seconds)]
+
+    def completed(self) -> "Outlook":
+        """The same with all that follows from the seconds of its degrees."""
+        whole = self._offering(self.offers)
+        whole = replace(whole, soonest_s=whole.fastest_s)
+        efficiencies = sorted({_efficiency(one) for one in self.offers})
+        thrifty = [
+            (least, whole._offering([one for one in self.offers if _efficiency(one) >= least]))
+            for least in efficiencies
+        ]
+        return replace(whole, thrifty=tuple(thrifty))
+
+    def _offering(self, offers: Sequence[Offer]) -> "Outlook":
+        seconds = [(self.total_s(one.option), one) for one in offers]
+        totals_s = sorted(total_s for total_s, _ in seconds)
+        reached = [tuple(one for s, one in seconds if s <= total_s) for total_s in totals_s]
+        return replace(self, offers=tuple(offers), totals_s=tuple(totals_s), reached=((), *reached))
+
+    def by_efficiency(self, least: float) -> "Outlook":
+        """The same without degrees of a lower efficiency; the most efficient one stays."""
+        if not self.thrifty or least <= self.thrifty[0][0]:
+            return self
+        for efficiency, outlook in self.thrifty:
+            if efficiency >= least:
+                return outlook
+        return self.thrifty[-1][1]
 
     def total_s(self, option: Option | None) -> float:
         """Seconds until the request is done, at the 90 % quantile, if it starts at this degree."""
@@ -60,6 +91,11 @@ class Outlook:
     def fastest_s(self) -> float:
         """Seconds until it is done by its fastest degree, at the 90 % quantile."""
         return self.totals_s[0] if self.totals_s else 0.0
+
+
+def _efficiency(offer: Offer) -> float:
+    assert offer.option is not None, "known outlooks have known options"
+    return offer.option.efficiency
 
 
 class Outlooks:
@@ -76,18 +112,17 @@ class Outlooks:
         self._cost, self._offers, self._store = cost, offers, store
         self._version = offers.options.version
         self._kinds: tuple[tuple[Kind, ...], ...] = ()
-        self._kept: dict[ClassKey, tuple[Outlook, float]] = {}
+        self._kept: dict[ClassKey, Outlook] = {}
 
-    def of(self, state: State, key: ClassKey, journey: Journey) -> tuple[Outlook, float]:
-        """The outlook of a class, of which `journey` is a member, and its `fastest_s`."""
+    def of(self, state: State, key: ClassKey, journey: Journey) -> Outlook:
+        """The outlook of a class, of which `journey` is a member."""
         kinds, version = state.roster.kinds_by_stage, self._offers.options.version
         if kinds is not self._kinds or version != self._version or len(self._kept) > _KEPT:
             self._kept.clear()
             self._kinds, self._version = kinds, version
         known = None if key.excluded else self._kept.get(key)
         if known is None:
-            outlook = self._look(state, journey)
-            known = self._kept[key] = (outlook, outlook.fastest_s)
+            known = self._kept[key] = self._look(state, journey)
         return known
 
     def _look(self, state: State, journey: Journey) -> Outlook:
@@ -110,10 +145,7 @@ class Outlooks:
             best_s=rest_s + (best.mean_s if best is not None else 0.0),
             is_known=True,
         )
-        seconds = [(outlook.total_s(one.option), one) for one in offers]
-        totals_s = sorted(total_s for total_s, _ in seconds)
-        reached = [tuple(one for s, one in seconds if s <= total_s) for total_s in totals_s]
-        return replace(outlook, totals_s=tuple(totals_s), reached=((), *reached))
+        return outlook.completed()
 
     def _fastest(self, state: State, journey: Journey, stage: Stage) -> Option | None:
         """A later stage at its fastest; None where nobody hosts it, or its time is unknown."""

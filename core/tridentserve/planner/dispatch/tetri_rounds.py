@@ -134,7 +134,7 @@ class TetriRounds:
         for turn in weighed:
             offer = self._least(scene, turn, now)
             if offer is not None:
-                left_s = turn.due_s - now - turn.fastest_s
+                left_s = turn.due_s - now - turn.outlook.fastest_s
                 yield _Pick(turn=turn, offer=offer, pressing=left_s < self._round_s)
 
     def _start(self, scene: Scene, turn: Turn, offer: Offer) -> Iterator[Action]:
@@ -169,8 +169,8 @@ class TetriRounds:
         line: list[tuple[Rank, Turn]] = []
         for queue in self._queues.of(stage):
             journey = state.journeys[queue.tickets[0][1]]
-            outlook, fastest_s = self._outlooks.of(state, queue.key, journey)
-            line += [(turn.rank, turn) for turn in turns(queue, outlook, fastest_s, now)]
+            outlook = self._outlooks.of(state, queue.key, journey)
+            line += [(turn.rank, turn) for turn in turns(queue, outlook, now)]
         heapq.heapify(line)
         for _ in range(_LIMIT):
             if not line:

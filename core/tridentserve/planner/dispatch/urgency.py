@@ -7,7 +7,11 @@ Four tiers, the first first:
 | aged | late by more than `patience` times the seconds that it still needs | deadline |
 | encode | on time, waits for encode: tenths of a second, and until then it cannot be planned for | latest start |
 | on time | can be on time by its fastest degree | latest start: deadline less its fastest seconds |
-| late | cannot be on time any more | the least to do first, then deadline |
+| late | cannot be on time any more | see below, then deadline |
+
+Late ones go by what they still need, the least first, or by their response *ratio*, the seconds that
+they waited to those that they need: the first is best for the mean until the large ones wait for
+ever, the second hardly worse and fair to all (Hansen 1971, highest response ratio next).
 
 So late work displaces nothing that is on time until it has aged. Where late requests *mingle* they
 displace nothing either, and need not wait for that: one that is late goes before those on time that
@@ -36,6 +40,23 @@ from tridentserve.planner.state import Journey
 HORIZON_S = 4 * 3600.0
 """Deadlines further than this after the arrival count as this."""
 PATIENCE = 4.0
+_LEAST_S = 1e-3
+"""What a request counts as needing at least, where its ratio is asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lateness:
+    """What becomes of those that are late."""
+
+    patience: float = PATIENCE
+    """Times its fastest seconds by which a request is late when it has aged."""
+    mingling: bool = False
+    """Whether they mingle with those on time."""
+    by_ratio: bool = False
+    """Whether they go by their response ratio."""
+
+
+USUAL = Lateness()
 
 
 class Tier(IntEnum):
@@ -61,13 +82,13 @@ class Turn:
 
     queue: Queue
     outlook: Outlook
-    fastest_s: float
     tier: Tier
     position: int
     end: int
     """First position that is of another tier."""
-    mingles_s: float | None = None
-    """Now, where those that are late mingle with those on time."""
+    now: float
+    """Unix time."""
+    lateness: Lateness
 
     @property
     def stage(self) -> Stage:
@@ -97,16 +118,18 @@ class Turn:
     @property
     def rank(self) -> Rank:
         """Its place among all that wait."""
-        (due_s, *_), request = self.queue.tickets[self.position]
-        if self.tier is Tier.LATE and self.mingles_s is not None:
-            return (Tier.ON_TIME, self.mingles_s + self.fastest_s, due_s, request)
+        (due_s, arrived_s), request = self.queue.tickets[self.position]
+        if self.tier is Tier.LATE and self.lateness.mingling:
+            return (Tier.ON_TIME, self.now + self.outlook.fastest_s, due_s, request)
         match self.tier:
             case Tier.AGED:
                 order = due_s
+            case Tier.LATE if self.lateness.by_ratio:
+                order = (arrived_s - self.now) / max(self.outlook.best_s, _LEAST_S)
             case Tier.LATE:
-                order = self.fastest_s
+                order = self.outlook.fastest_s
             case _:
-                order = due_s - self.fastest_s
+                order = due_s - self.outlook.fastest_s
         return (self.tier, order, due_s, request)
 
     def following(self) -> "Turn | None":
@@ -117,11 +140,11 @@ class Turn:
         return Turn(
             queue=self.queue,
             outlook=self.outlook,
-            fastest_s=self.fastest_s,
             tier=self.tier,
             position=self.position + 1,
             end=self.end,
-            mingles_s=self.mingles_s,
+            now=self.now,
+            lateness=self.lateness,
         )
 
 
@@ -144,11 +167,8 @@ def _before(tickets: Sequence[Ticket], due_s: float, end: int) -> int:
 def turns(
     queue: Queue,
     outlook: Outlook,
-    fastest_s: float,
     now: float,
-    patience: float = PATIENCE,
-    *,
-    mingling: bool = False,
+    lateness: Lateness = USUAL,
 ) -> Iterator[Turn]:
     """The first members of a class in every tier.
 
@@ -156,17 +176,15 @@ def turns(
 
     Args:
         queue: the class.
-        outlook: of its members.
-        fastest_s: of the outlook.
+        outlook: of its members, by the degrees that are offered for now.
         now: Unix time.
-        patience: times its fastest seconds by which a request is late when it has aged.
-        mingling: whether those that are late mingle with those on time.
+        lateness: what becomes of those that are late.
     """
     tickets = queue.tickets
     aged = late = 0
     if outlook.is_known:
-        late = _before(tickets, now + fastest_s, len(tickets))
-        aged = _before(tickets, now - patience * fastest_s, late)
+        late = _before(tickets, now + outlook.fastest_s, len(tickets))
+        aged = _before(tickets, now - lateness.patience * outlook.soonest_s, late)
     on_time = Tier.ON_TIME
     if outlook.is_known and queue.key.stage is Stage.ENCODE:
         on_time = Tier.ENCODE
@@ -176,9 +194,9 @@ def turns(
             yield Turn(
                 queue=queue,
                 outlook=outlook,
-                fastest_s=fastest_s,
                 tier=tier,
                 position=start,
                 end=end,
-                mingles_s=now if mingling else None,
+                now=now,
+                lateness=lateness,
             )
