@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.planner.contract.stress import Story, costs, fleet, tell
 from tests.planner.floor import Driver, chain, demand, state_of, worker
@@ -540,13 +540,16 @@ def test_a_planner_built_anew_decides_as_one_that_saw_everything(seed: int) -> N
 
 
 @settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 99999))
-def test_who_is_passed_over_would_have_found_nothing(seed: int) -> None:
+@given(seed=st.integers(0, 99999), thrift=st.sampled_from([None, Thrift()]))
+@example(seed=4, thrift=Thrift())  # a node that nobody will have is asked for first
+@example(seed=32, thrift=None)  # a long call finds what a shorter one may still have
+@example(seed=71, thrift=Thrift())  # only the last of those that would be tried is late
+def test_who_is_passed_over_would_have_found_nothing(seed: int, thrift: Thrift | None) -> None:
     """What saves looking for places changes no decision, whatever room and nodes are left."""
     rng = Random(seed)
     workers = fleet(rng)
     cost = costs()
-    chosen = Settings(pricing=Pricing(crowded=0.0))
+    chosen = Settings(pricing=Pricing(crowded=0.0), thrift=thrift)
     floor = Driver(planner=DeadlineAware(cost, chosen), state=state_of(*workers))
     patient = DeadlineAware(cost, chosen)
     original = floor.planner.decide

@@ -63,9 +63,7 @@ class Drains:
         """Workers that this must leave alone."""
         # Looking for nodes is most of a decision's cost, and often nobody comes after who could
         # use one. Nothing was taken since it was asked for, as places are looked for by `barred`.
-        for wide in self._asked:
-            self._choose(wide)
-        self._asked.clear()
+        self._choose_asked()
         degree, option = offer.degree, offer.option
         ends_s = inf if option is None else self._now + option.q90_s
         return frozenset(
@@ -91,11 +89,19 @@ class Drains:
 
     def would_keep(self, offer: Offer) -> bool:
         """Whether another node would be kept for a request of this least degree."""
-        kept = len(self._kept) + len(self._asked)
-        if kept >= self._settings.nodes or offer.degree < self._settings.degree:
+        if offer.degree < self._settings.degree:
             return False
         size = sum(kind.size for kind in offer.kinds)
-        return kept < max(1, int(self._settings.share * size))
+        most = min(self._settings.nodes, max(1, int(self._settings.share * size)))
+        if self._asked and len(self._kept) + len(self._asked) >= most:
+            # Who asked for what no node will have takes nobody's turn.
+            self._choose_asked()
+        return len(self._kept) + len(self._asked) < most
+
+    def _choose_asked(self) -> None:
+        for wide in self._asked:
+            self._choose(wide)
+        self._asked.clear()
 
     def _choose(self, offer: Offer) -> None:
         for clear_s, spare, name in self._compare(offer):
