@@ -114,6 +114,8 @@ def misfits(
     cost: CostModel, state: State, pools: Iterable[PoolShape]
 ) -> list[tuple[RequestId, Misfit]]:
     """Requests that wait in vain, each with the stage that is in its way."""
+    if not cost.profile.usable_bytes:
+        return []
     pools = tuple(pools)
     answers: dict[tuple[Stage, Shape], Misfit | None] = {}
     found = []

@@ -2,8 +2,8 @@
 
 What runs ends when its clock says (`running`), what a decision started when its option says, and
 what is vacant is so now. Devices that another worker leases are left out: nobody here knows their
-end. Each worker is looked at once a decision, when it is first asked about: that is most of what
-draining nodes and placing by ends cost.
+end. What a worker's devices come to in one list is kept within a decision, until something starts
+there; who only compares workers asks `clears`, which makes no list.
 """
 
 from bisect import bisect_right

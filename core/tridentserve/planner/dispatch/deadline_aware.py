@@ -68,9 +68,7 @@ class DeadlineAware:
         self._queues.follow(state, event)
         if not self._queues and not state.parked and self._settings.redecision is None:
             return []
-        scene = Scene(
-            state=state, floor=Floor(state, self._offers.options.most), offers=self._offers
-        )
+        scene = Scene.of(state, self._offers)
         clearing = Clearing(state, scene.floor, self._running, now)
         desk = Desk(self._settings, scene, clearing, len(self._queues), now)
         actions: list[Action] = [*resumed(state, scene.floor, "DeadlineAware")]

@@ -23,6 +23,11 @@ class Scene:
     floor: Floor
     offers: Offers
 
+    @staticmethod
+    def of(state: State, offers: Offers) -> "Scene":
+        """As a decision begins: nothing is taken yet, and batches are bounded by memory."""
+        return Scene(state=state, floor=Floor(state, offers.options.most), offers=offers)
+
 
 class DegreeRule(Protocol):
     """Which offers a request takes."""

@@ -48,7 +48,8 @@ class Outlook:
     soonest_s: float = 0.0
     """`fastest_s` of all degrees, where some were left out."""
     thrifty: tuple[tuple[float, "Outlook"], ...] = ()
-    """The same with fewer degrees, by the efficiency of the worst of them, ascending."""
+    """The same with fewer degrees, by the efficiency of the worst of them, ascending; the first
+    has them all. Empty where unknown, and in these themselves."""
 
     def within(self, seconds: float) -> tuple[Offer, ...]:
         """Degrees by which the request is done within so long, ascending; none where unknown."""
@@ -73,12 +74,10 @@ class Outlook:
 
     def by_efficiency(self, least: float) -> "Outlook":
         """The same without degrees of a lower efficiency; the most efficient one stays."""
-        if not self.thrifty or least <= self.thrifty[0][0]:
+        if not self.thrifty:
             return self
-        for efficiency, outlook in self.thrifty:
-            if efficiency >= least:
-                return outlook
-        return self.thrifty[-1][1]
+        enough = (outlook for efficiency, outlook in self.thrifty if efficiency >= least)
+        return next(enough, self.thrifty[-1][1])
 
     def total_s(self, option: Option | None) -> float:
         """Seconds until the request is done, at the 90 % quantile, if it starts at this degree."""

@@ -18,7 +18,6 @@ from tridentserve.domain.ids import Epoch, RequestId, WorkerId
 from tridentserve.domain.stages import STAGES
 from tridentserve.planner.dispatch.degrees import Scene
 from tridentserve.planner.dispatch.fits import fewest_blocks_broken
-from tridentserve.planner.dispatch.floor import Floor
 from tridentserve.planner.dispatch.guests import least_missed
 from tridentserve.planner.dispatch.offers import Offer, Offers
 from tridentserve.planner.dispatch.pausing import pauses_of, room_by_pausing
@@ -72,9 +71,7 @@ class Preemptive:
         self._queues.follow(state, event)
         if not self._queues and not state.parked:
             return []
-        scene = Scene(
-            state=state, floor=Floor(state, self._offers.options.most), offers=self._offers
-        )
+        scene = Scene.of(state, self._offers)
         actions = list(self._serve(scene, now))
         self._queues.expect(actions)
         self._running.note(actions, now)

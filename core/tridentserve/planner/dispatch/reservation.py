@@ -64,22 +64,18 @@ class Drains:
         # Looking for nodes is most of a decision's cost, and often nobody comes after who could
         # use one. Nothing was taken since it was asked for, as places are looked for by `barred`.
         self._choose_asked()
-        degree, option = offer.degree, offer.option
-        ends_s = inf if option is None else self._now + option.q90_s
+        ends_s = self._ends_s(offer.option)
         return frozenset(
-            [
-                name
-                for name, kept in self._kept.items()
-                if degree > kept.spare and ends_s > kept.clear_s
-            ]
+            name
+            for name, kept in self._kept.items()
+            if offer.degree > kept.spare and ends_s > kept.clear_s
         )
 
     def took(self, place: Place, option: Option | None) -> None:
         """Somebody starts; the clearing has been told."""
         self._compared.clear()
         kept = self._kept.get(place.worker.id)
-        ends_s = inf if option is None else self._now + option.q90_s
-        if kept is not None and ends_s > kept.clear_s:
+        if kept is not None and self._ends_s(option) > kept.clear_s:
             kept.spare -= len(place.devices)
 
     def keep(self, offer: Offer) -> None:
@@ -97,6 +93,10 @@ class Drains:
             # Who asked for what no node will have takes nobody's turn.
             self._choose_asked()
         return len(self._kept) + len(self._asked) < most
+
+    def _ends_s(self, option: Option | None) -> float:
+        """When a call that starts now should have ended, at its 90 % quantile."""
+        return inf if option is None else self._now + option.q90_s
 
     def _choose_asked(self) -> None:
         for wide in self._asked:

@@ -23,7 +23,6 @@ from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.degrees import Scene, Widest
 from tridentserve.planner.dispatch.fits import fewest_blocks_broken
-from tridentserve.planner.dispatch.floor import Floor
 from tridentserve.planner.dispatch.offers import Offer, Offers
 from tridentserve.planner.dispatch.options import Options
 from tridentserve.planner.dispatch.outlook import Outlooks
@@ -82,9 +81,7 @@ class TetriRounds:
         self._queues.follow(state, event)
         if not self._queues and not state.parked and self._growth is None:
             return []
-        scene = Scene(
-            state=state, floor=Floor(state, self._offers.options.most), offers=self._offers
-        )
+        scene = Scene.of(state, self._offers)
         actions: list[Action] = [*resumed(state, scene.floor, "TetriRounds")]
         for stage in STAGES:
             if stage is not Stage.DIFFUSE:

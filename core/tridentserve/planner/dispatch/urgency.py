@@ -4,9 +4,9 @@ Four tiers, the first first:
 
 | tier | who | order |
 | --- | --- | --- |
-| aged | late by more than `patience` times the seconds that it still needs | deadline |
+| aged | late by more than `patience` times the seconds that it needs by its fastest degree of all | deadline |
 | encode | on time, waits for encode: tenths of a second, and until then it cannot be planned for | latest start |
-| on time | can be on time by its fastest degree | latest start: deadline less its fastest seconds |
+| on time | can be on time by its fastest degree that is offered (`thrift`) | latest start: deadline less its fastest seconds |
 | late | cannot be on time any more | see below, then deadline |
 
 Late ones go by what they still need, the least first, or by their response *ratio*, the seconds that
