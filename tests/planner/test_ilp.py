@@ -14,7 +14,8 @@ from tridentserve.domain.dispatch import Arrived, Start, WakeAt, Woken
 from tridentserve.domain.stages import STAGES
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.ilp import PUBLISHED, Covers, Ilp, IlpSettings
-from tridentserve.planner.dispatch.ilp_program import Choice, Limits, Pool, solve
+from tridentserve.planner.dispatch.ilp_program import Choice, Pool, solve
+from tridentserve.planner.linear import Limits
 
 E, D, C = STAGES
 

@@ -351,8 +351,8 @@ def test_nodes_of_two_kinds_carry_what_their_memory_allows() -> None:
             assert {node for node, _ in pool.nodes} == {"z00"}
 
 
-def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+def test_without_a_solver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "highspy", None)
 
     with pytest.raises(ImportError, match=r"tridentserve\[sim\]"):
         Joint().plan(question("sd3", mix("sd3", 1.0)))

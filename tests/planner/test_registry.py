@@ -79,20 +79,20 @@ def test_without_a_solver_a_scenario_is_refused_at_the_planner_that_needs_it(
 ) -> None:
     text = f"name: x\nprofile: {{name: flux}}\nworkload: {{trace: flux}}\n{line}\n"
     scenario_of(YamlFile(text, "s.yaml"))
-    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    monkeypatch.setitem(sys.modules, "highspy", None)
 
     with pytest.raises(InvalidFieldError) as refused:
         scenario_of(YamlFile(text, "s.yaml"))
 
     assert refused.value.field == f"s.yaml:4: {field}"
-    assert "needs scipy: install tridentserve[sim]" in refused.value.problem
+    assert "needs the solver HiGHS (highspy): install tridentserve[sim]" in refused.value.problem
 
 
 @pytest.mark.parametrize("kind", ["placement", "dispatch"])
 def test_what_a_resource_may_name_needs_no_solver(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    monkeypatch.setitem(sys.modules, "highspy", None)
 
     for name in OFFERED[kind]:
         if kind == "placement":

@@ -28,13 +28,14 @@ from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.degrees import Fixed
 from tridentserve.planner.dispatch.fits import Fit, emptiest
 from tridentserve.planner.dispatch.floor import Floor
-from tridentserve.planner.dispatch.ilp_program import Choice, Limits, Pool, check_solver, solve
+from tridentserve.planner.dispatch.ilp_program import Choice, Pool, solve
 from tridentserve.planner.dispatch.offers import Offer, Offers
 from tridentserve.planner.dispatch.options import EFFICIENT, Option, Options, efficient
 from tridentserve.planner.dispatch.ordered import Ordered, Rules
 from tridentserve.planner.dispatch.orders import ByDeadline
 from tridentserve.planner.dispatch.queues import ClassKey, class_of
 from tridentserve.planner.dispatch.starting import started
+from tridentserve.planner.linear import Limits, check_solver
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey, State
 
@@ -103,9 +104,9 @@ class Ilp(Ordered):
         """Nothing was decided yet.
 
         Raises:
-            ImportError: scipy is not installed.
+            ImportError: highspy is not installed.
         """
-        check_solver()
+        check_solver("dispatch by Ilp")
         self._settings = settings or IlpSettings()
         options = Options(cost or CostModel())
         rules = Rules(degrees=Fixed(1), fit=self._settings.fit)

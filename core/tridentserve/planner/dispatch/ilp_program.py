@@ -17,7 +17,8 @@ The search is bounded by a gap and by nodes, never by time: equal questions get 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_WITHOUT_SCIPY = "dispatch by Ilp needs scipy: install tridentserve[sim], or choose another"
+from tridentserve.planner.linear import Limits, Program
+
 _NOTHING = 0.5
 """Counts are integers; the solver's are within 1e-6 of one."""
 
@@ -43,33 +44,6 @@ class Choice:
     worth: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """When the search stops."""
-
-    gap: float = 1e-3
-    """Relative to the best that is possible."""
-    nodes: int = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    terms: dict[int, float]
-    most: float
-
-
-def check_solver() -> None:
-    """Fail early where there is no solver.
-
-    Raises:
-        ImportError: scipy is not installed.
-    """
-    try:
-        import scipy.optimize  # noqa: F401 - asked for here, used in `solve`
-    except ImportError as error:
-        raise ImportError(_WITHOUT_SCIPY) from error
-
-
 def solve(
     choices: Sequence[Choice], groups: Sequence[int], pools: Sequence[Pool], limits: Limits
 ) -> list[int] | None:
@@ -81,54 +55,36 @@ def solve(
         pools: what is free.
         limits: when to stop.
     """
-    from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import csr_array
-
     if not choices:
         return []
-    rows = [*_group_rows(choices, groups), *_pool_rows(choices, pools)]
-    entries = [
-        (index, column, value)
-        for index, row in enumerate(rows)
-        for column, value in row.terms.items()
-    ]
-    places = [row for row, _, _ in entries], [column for _, column, _ in entries]
-    matrix = csr_array(([value for _, _, value in entries], places), (len(rows), len(choices)))
-    result = milp(
-        [-choice.worth for choice in choices],
-        constraints=LinearConstraint(matrix, ub=[row.most for row in rows]),
-        integrality=[1] * len(choices),
-        bounds=Bounds(0, [groups[choice.group] for choice in choices]),
-        options={"mip_rel_gap": limits.gap, "node_limit": limits.nodes},
-    )
-    if result.x is None:
-        return None
-    return [int(value + _NOTHING) for value in result.x]
+    program = Program()
+    for choice in choices:
+        program.column(-choice.worth, groups[choice.group])
+    _one_choice_each(program, choices, groups)
+    _devices_of_pools(program, choices, pools)
+    found = program.solve(limits)
+    return None if found is None else [int(value + _NOTHING) for value in found.values]
 
 
-def _group_rows(choices: Sequence[Choice], groups: Sequence[int]) -> list[_Row]:
+def _one_choice_each(program: Program, choices: Sequence[Choice], groups: Sequence[int]) -> None:
     """At most one choice a request (C1)."""
     terms: list[dict[int, float]] = [{} for _ in groups]
     for column, choice in enumerate(choices):
         terms[choice.group][column] = 1.0
-    return [
-        _Row(terms=found, most=size) for found, size in zip(terms, groups, strict=True) if found
-    ]
+    for found, size in zip(terms, groups, strict=True):
+        if found:
+            program.at_most(found, size)
 
 
-def _pool_rows(choices: Sequence[Choice], pools: Sequence[Pool]) -> list[_Row]:
+def _devices_of_pools(program: Program, choices: Sequence[Choice], pools: Sequence[Pool]) -> None:
     """No more devices than there are in groups that large (C2, with the weight k)."""
-    rows = []
     for index, pool in enumerate(pools):
         mine = {column: one.degree for column, one in enumerate(choices) if one.pool == index}
-        for size in sorted(set(mine.values()) | {1}):
+        for size in sorted({1, *mine.values()} if mine else ()):
             wide = {column: degree for column, degree in mine.items() if degree >= size}
             if pool.concurrent:
                 terms = {column: degree / size for column, degree in wide.items()}
-                most = sum(free // size for free in pool.free)
+                program.at_most(terms, sum(free // size for free in pool.free))
             else:
-                terms = dict.fromkeys(wide, 1.0)
-                most = sum(free >= size for free in pool.free)
-            if terms:
-                rows.append(_Row(terms=terms, most=most))
-    return rows
+                free = sum(free >= size for free in pool.free)
+                program.at_most(dict.fromkeys(wide, 1.0), free)

@@ -9,11 +9,12 @@ k count, and all work of degree k and more needs them. With degrees that are pow
 exact, not a bound: groups of 8, 4, 2 and 1 fill any number of devices without a gap.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tridentserve.domain.stages import STAGES, Stage
-from tridentserve.planner.placement.linear import Program
+from tridentserve.planner.linear import Program
 from tridentserve.planner.placement.survey import Survey, Traffic, Way
 from tridentserve.planner.projection import PlacementType
 
@@ -119,34 +120,28 @@ class Routing:
         self.options = options
         self.program = Program()
         self.flows = [self.program.column(work_cost * option.load) for option in options]
-        worths = [_worth(traffic) for traffic in survey.traffic]
-        self.unserved = [self.program.column(penalty * worth, 1.0) for worth in worths]
+        self.worths = survey.worths
+        self.unserved = [self.program.column(penalty * worth, 1.0) for worth in self.worths]
+        self._at: dict[Place, list[tuple[int, int, float]]] = defaultdict(list)
+        """By place: every flow with its degree and its load."""
+        serving: dict[tuple[int, Stage], dict[int, float]] = defaultdict(dict)
+        for flow, option in zip(self.flows, options, strict=True):
+            self._at[option.place].append((flow, option.way.degree, option.load))
+            serving[option.number, option.way.stage][flow] = 1.0
         # Of equal losses, the one that is spread: no class is to be given up for the others.
-        worst = self.program.column(penalty * _SPREAD * sum(worths))
+        worst = self.program.column(penalty * _SPREAD * sum(self.worths))
         for number, column in enumerate(self.unserved):
             self.program.at_most({column: 1.0, worst: -1.0}, 0.0)
             for stage in STAGES:
-                terms = {
-                    flow: 1.0
-                    for flow, option in zip(self.flows, options, strict=True)
-                    if option.number == number and option.way.stage is stage
-                }
-                self.program.equal({**terms, column: 1.0}, 1.0)
-        self.worths = tuple(worths)
+                self.program.equal({**serving[number, stage], column: 1.0}, 1.0)
 
     def levels(self, place: Place) -> tuple[int, ...]:
         """Degrees in which a place could be used, ascending."""
-        return tuple(
-            sorted({option.way.degree for option in self.options if option.place == place})
-        )
+        return tuple(sorted({degree for _, degree, _ in self._at[place]}))
 
     def load(self, place: Place, level: int) -> dict[int, float]:
         """Terms of the devices kept busy at a place by work of at least a degree."""
-        return {
-            flow: option.load
-            for flow, option in zip(self.flows, self.options, strict=True)
-            if option.place == place and option.way.degree >= level
-        }
+        return {flow: load for flow, degree, load in self._at[place] if degree >= level}
 
     def shares(self, values: tuple[float, ...]) -> tuple[tuple[Option, float], ...]:
         """Options in use, with their shares of the class."""
@@ -163,15 +158,6 @@ class Routing:
 
 _SPREAD = 0.01
 _NOTHING = 1e-6
-
-
-def _worth(traffic: Traffic) -> float:
-    """Devices that a class keeps busy at the very least.
-
-    Counting requests instead would give up the largest class first, since it costs the most.
-    """
-    least = sum(min(way.work_s for way in traffic.of(stage)) for stage in STAGES)
-    return traffic.rate.arrivals_per_s * least
 
 
 def devices_at(workers: Mapping[int, int], level: int) -> int:

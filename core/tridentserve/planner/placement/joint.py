@@ -19,7 +19,7 @@ instead, where devices cost money.
 What it hands to dispatch: flows (which class on which pool, how wide) and prices by stage. Both are
 advice; a dispatch planner that ignores them meets the same pools.
 
-It is a slow loop: tens of small linear programs a look. It needs scipy, and says so without it.
+It is a slow loop: tens of small linear programs a look. It needs a solver, and says so without it.
 """
 
 from collections import Counter
@@ -27,11 +27,11 @@ from dataclasses import dataclass, field, replace
 
 from tridentserve.domain.cluster import Sharing
 from tridentserve.domain.plans import PlacementPlan, Reason
+from tridentserve.planner.linear import check_solver
 from tridentserve.planner.placement.advice import flows_of
 from tridentserve.planner.placement.assignment import layouts
 from tridentserve.planner.placement.flows import Aims
 from tridentserve.planner.placement.joint_program import blueprint
-from tridentserve.planner.placement.linear import check_solver
 from tridentserve.planner.placement.moves import MoveCosts, lost_device_s, moves, staying
 from tridentserve.planner.placement.packing import singled
 from tridentserve.planner.placement.prediction import Prediction, predict_on
@@ -71,9 +71,9 @@ class Joint:
         """Remember nothing yet.
 
         Raises:
-            ImportError: scipy is not installed.
+            ImportError: highspy is not installed.
         """
-        check_solver()
+        check_solver("placement by Joint")
         self.settings = settings or JointSettings()
         self.memory = Remembered()
 

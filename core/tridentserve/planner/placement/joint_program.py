@@ -64,7 +64,7 @@ def blueprint(seen: Survey, aims: Aims, *, filling: bool) -> Blueprint:
         filling: whether nodes that are not needed will be used too, in the same shares.
 
     Raises:
-        ImportError: scipy is not installed.
+        ImportError: highspy is not installed.
     """
     kinds = node_kinds(seen)
     options = options_at(seen, places(seen), aims)
@@ -116,28 +116,35 @@ class _Answer:
             }
             program.at_most(there, float(len(kind.nodes)))
         self._rows: dict[_Level, tuple[int, float]] = {}
+        self._added: dict[_Level, dict[int, int]] = {}
+        """Devices in groups of a size that one node of each column adds to a place."""
         for place in sorted({option.place for option in options}):
+            held = self._held(place)
             for level in self._routing.levels(place):
+                added = {
+                    node: devices // level * level for node, devices in held if devices >= level
+                }
+                self._added[place, level] = added
                 most = seen.devices // level
                 servers = max(1, round(groups.get((place, level), most)))
                 admitted = admissible_utilisation(servers, aims.waiting_probability)
                 terms = self._routing.load(place, level)
-                for node, devices in self._devices(place, level).items():
+                for node, devices in added.items():
                     terms[node] = -admitted * devices
                 self._rows[place, level] = (program.at_most(terms, 0.0), admitted)
         solution = program.solve()
         assert solution is not None, "leaving all unserved fulfils every row"
         self._values, self._duals = solution.values, solution.at_most
 
-    def _devices(self, place: Place, level: int) -> dict[int, int]:
-        """Devices in groups of a size that one node of each column adds to a place."""
-        found: dict[int, int] = {}
-        for node, (number, configuration) in zip(self._nodes, self._columns, strict=True):
-            if self._kinds[number].usable_bytes == place.usable_bytes:
-                devices = dict(configuration).get(place.kind, 0) // level * level
-                if devices:
-                    found[node] = devices
-        return found
+    def _held(self, place: Place) -> list[tuple[int, int]]:
+        """Devices that one node of each column adds to a place, where it adds any."""
+        return [
+            (node, devices)
+            for node, (number, configuration) in zip(self._nodes, self._columns, strict=True)
+            if self._kinds[number].usable_bytes == place.usable_bytes
+            for kind, devices in configuration
+            if kind is place.kind
+        ]
 
     def shares(self) -> tuple[Mapping[Configuration, float], ...]:
         """Nodes by configuration, for each kind."""
@@ -154,11 +161,8 @@ class _Answer:
         scale = there / used if filling and used > 0 else 1.0
         return {
             (place, level): scale
-            * sum(
-                self._values[node] * devices / level
-                for node, devices in self._devices(place, level).items()
-            )
-            for place, level in self._rows
+            * sum(self._values[node] * devices / level for node, devices in added.items())
+            for (place, level), added in self._added.items()
         }
 
     def prices(self) -> tuple[tuple[Stage, float], ...]:

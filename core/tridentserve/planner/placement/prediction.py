@@ -12,8 +12,9 @@ demand that is unserved.
 It is a model of the mean: no bursts but Poisson's, no interference, no transition.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.stages import Stage
@@ -99,7 +100,7 @@ def predict(
     """The score of a plan under a load; None where the load or its costs are unknown.
 
     Raises:
-        ImportError: scipy is not installed.
+        ImportError: highspy is not installed.
     """
     seen = survey(inputs)
     return None if seen is None else predict_on(seen, plan, aims or Aims())
@@ -109,18 +110,33 @@ def predict_on(seen: Survey, plan: PlacementPlan, aims: Aims) -> Prediction:
     """The score of a plan for what was surveyed.
 
     Raises:
-        ImportError: scipy is not installed.
+        ImportError: highspy is not installed.
     """
-    return predict_supply(seen, supply_of(seen, plan), aims)
+    return Predictor(seen, aims).of(supply_of(seen, plan))
 
 
-def predict_supply(seen: Survey, supply: Supply, aims: Aims) -> Prediction:
-    """The score of what a plan, whole or in the making, places.
+class Predictor:
+    """Scores of plans for one survey; what could run where is looked up once."""
 
-    Raises:
-        ImportError: scipy is not installed.
-    """
-    routing = Routing(seen, options_at(seen, supply, aims), _PENALTY, _WORK_COST)
+    def __init__(self, seen: Survey, aims: Aims) -> None:
+        """Nothing is looked up yet."""
+        self._seen, self._aims = seen, aims
+        self._options: dict[frozenset[Place], tuple[Option, ...]] = {}
+
+    def of(self, supply: Supply) -> Prediction:
+        """The score of what a plan, whole or in the making, places.
+
+        Raises:
+            ImportError: highspy is not installed.
+        """
+        places = frozenset(supply)
+        if places not in self._options:
+            self._options[places] = options_at(self._seen, places, self._aims)
+        return _predicted(self._seen, supply, self._options[places], self._aims)
+
+
+def _predicted(seen: Survey, supply: Supply, options: tuple[Option, ...], aims: Aims) -> Prediction:
+    routing = Routing(seen, options, _PENALTY, _WORK_COST)
     program = routing.program
     busiest = program.column(1.0, 1.0)
     for place, workers in sorted(supply.items()):
@@ -133,7 +149,10 @@ def predict_supply(seen: Survey, supply: Supply, aims: Aims) -> Prediction:
     assert solution is not None, "leaving all unserved fulfils every row"
     shares = routing.shares(solution.values)
     lost = routing.lost(solution.values)
-    queues = [_Queue(place, supply[place], shares) for place in sorted(supply)]
+    routed: dict[Place, list[tuple[Option, float]]] = {place: [] for place in sorted(supply)}
+    for option, share in shares:
+        routed[option.place].append((option, share))
+    queues = [_Queue(place, supply[place], found) for place, found in routed.items()]
     missing = sum(lacking(supply, aims.replicas).values())
     return Prediction(
         unserved=sum(worth * share for worth, share in zip(routing.worths, lost, strict=True)),
@@ -180,58 +199,51 @@ class _Queue:
     """What waits at one place."""
 
     def __init__(
-        self,
-        place: Place,
-        workers: Mapping[int, int],
-        shares: tuple[tuple[Option, float], ...],
+        self, place: Place, workers: Mapping[int, int], shares: Sequence[tuple[Option, float]]
     ) -> None:
         self._place, self._workers = place, workers
-        self._shares = [(option, share) for option, share in shares if option.place == place]
-        self._rates = [
+        ways = [option.way for option, _ in shares]
+        rates = [
             option.traffic.rate.arrivals_per_s * share / option.way.batch
-            for option, share in self._shares
+            for option, share in shares
         ]
-        degrees = sorted({option.way.degree for option, _ in self._shares})
-        self._waits_s = {degree: self._wait_s(degree) for degree in degrees}
-
-    @property
-    def waiting(self) -> float:
+        loads = [(option.way.degree, option.load * share) for option, share in shares]
+        used = {
+            level: sum(load for degree, load in loads if degree >= level)
+            / max(1, devices_at(workers, level))
+            for level in sorted({1, *(way.degree for way in ways)})
+        }
+        self._utilisation = dict(zip(used, accumulate(used.values(), max), strict=True))
+        """By degree: the most of any level that work of it has to pass."""
+        self._calls_per_s = sum(rates)
+        self.waiting = 0.0
         """Calls that wait on the mean (Little)."""
-        return sum(
-            rate * self._waits_s[option.way.degree]
-            for rate, (option, _) in zip(self._rates, self._shares, strict=True)
-        )
+        if shares:
+            waits_s = self._waits_s(rates, [way.seconds for way in ways])
+            paired = zip(rates, ways, strict=True)
+            self.waiting = sum(rate * waits_s[way.degree] for rate, way in paired)
 
     def report(self) -> PoolLoad:
-        calls, devices = sum(self._rates), devices_at(self._workers, 1)
-        utilisation = self._utilisation(1)
+        devices, utilisation = devices_at(self._workers, 1), self._utilisation[1]
         return PoolLoad(
             place=self._place,
             devices=devices,
             utilisation=utilisation,
             waiting_probability=waiting_probability(devices, utilisation),
-            wait_s=self.waiting / calls if calls else 0.0,
+            wait_s=self.waiting / self._calls_per_s if self._calls_per_s else 0.0,
         )
 
-    def _utilisation(self, degree: int) -> float:
-        """The most of any level that work of a degree has to pass."""
-        levels = {1} | {o.way.degree for o, _ in self._shares if o.way.degree <= degree}
-        return max(
-            sum(o.load * share for o, share in self._shares if o.way.degree >= level)
-            / max(1, devices_at(self._workers, level))
-            for level in levels
+    def _waits_s(self, rates: Sequence[float], seconds: Sequence[float]) -> dict[int, float]:
+        """By degree: mean wait for a group of that size, among calls of all kinds."""
+        mean_s, square = (
+            sum(rate * each**power for rate, each in zip(rates, seconds, strict=True))
+            / self._calls_per_s
+            for power in (1, 2)
         )
-
-    def _wait_s(self, degree: int) -> float:
-        """Mean wait for a group of a size, among calls of all kinds."""
-        calls = sum(self._rates)
-        mean_s = self._moment(1) / calls
-        scv = max(0.0, self._moment(2) / calls / mean_s**2 - 1)
-        groups = devices_at(self._workers, degree) // degree
-        return mean_wait_s(groups, self._utilisation(degree), mean_s, scv)
-
-    def _moment(self, power: int) -> float:
-        return sum(
-            rate * option.way.seconds**power
-            for rate, (option, _) in zip(self._rates, self._shares, strict=True)
-        )
+        scv = max(0.0, square / mean_s**2 - 1)
+        return {
+            degree: mean_wait_s(
+                devices_at(self._workers, degree) // degree, utilisation, mean_s, scv
+            )
+            for degree, utilisation in self._utilisation.items()
+        }

@@ -132,6 +132,18 @@ class Survey:
         return shared_bytes(weights, (way.peak_bytes,)) <= usable
 
     @cached_property
+    def worths(self) -> tuple[float, ...]:
+        """Devices that each class keeps busy at the very least: what it counts where it is lost.
+
+        Counting requests instead would give up the largest class first, since it costs the most.
+        """
+        return tuple(
+            traffic.rate.arrivals_per_s
+            * sum(min(way.work_s for way in traffic.of(stage)) for stage in STAGES)
+            for traffic in self.traffic
+        )
+
+    @cached_property
     def ungrouped(self) -> frozenset[PlacementType]:
         """Types on which no class could use more than one device for a call."""
         wide = {way.stage for traffic in self.traffic for way in traffic.ways if way.degree > 1}

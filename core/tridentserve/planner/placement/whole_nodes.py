@@ -10,7 +10,7 @@ from math import ceil
 from tridentserve.planner.placement.columns import Configuration
 from tridentserve.planner.placement.flows import Aims, Place
 from tridentserve.planner.placement.joint_program import Blueprint
-from tridentserve.planner.placement.prediction import Prediction, predict_supply
+from tridentserve.planner.placement.prediction import Prediction, Predictor
 from tridentserve.planner.placement.rounding import (
     Nodes,
     by_mixture,
@@ -82,6 +82,7 @@ class _Judge:
 
     def __init__(self, seen: Survey, plan: Blueprint, aims: Aims) -> None:
         self._seen, self._plan, self._aims = seen, plan, aims
+        self._predictor = Predictor(seen, aims)
         self._known: dict[Nodes, Prediction] = {}
 
     def score(self, nodes: Nodes) -> float:
@@ -102,7 +103,7 @@ class _Judge:
 
     def _prediction(self, nodes: Nodes) -> Prediction:
         if nodes not in self._known:
-            self._known[nodes] = predict_supply(self._seen, self._supply(nodes), self._aims)
+            self._known[nodes] = self._predictor.of(self._supply(nodes))
         return self._known[nodes]
 
     def _supply(self, nodes: Nodes) -> Supply:
