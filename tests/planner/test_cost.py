@@ -261,7 +261,7 @@ def test_callers_cannot_fill_the_memory_with_shapes() -> None:
         cost.observe(C, Shape(height=side, width=64), 1, 100, 0.001 * side)
 
     assert mean(cost, C, Shape(height=2000, width=64)) == pytest.approx(2.0)
-    assert sum(len(cells) for cells in cost._cells.values()) <= 512
+    assert sum(len(cost._book.told(stage)) for stage in STAGES) <= 512
 
 
 CALLS = st.lists(

@@ -2,12 +2,11 @@
 
 One call costs set-up, the first call's warm-up where the caller says that it is one, the steps, and
 a tail: `(mean, q90, peak bytes, confidence)`. Answers come from cells, corrected and told
-(`correction`), else from what is near (`guessing`).
+(`book`), else from what is near (`guessing`).
 
-A repeated question is a look-up. What is told changes only where a measurement moved it by more
-than its noise (`Cell.differs`); then `version` grows and the answers of that stage are worked out
-anew, so whoever keeps answers compares versions. Nothing here reads a clock, and nothing tells
-workers apart unless asked to.
+A repeated question is a look-up. Where what is told changes, `version` grows and the answers of
+that stage are worked out anew, so whoever keeps answers compares versions. Nothing here reads a
+clock, and nothing tells workers apart unless asked to.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,14 +19,13 @@ from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.planner.cost import handoff, sharing
-from tridentserve.planner.cost.cells import Cell, CellKey, key_of, prior_cell
-from tridentserve.planner.cost.correction import StageVotes, WorkerRatio
+from tridentserve.planner.cost.book import Book
+from tridentserve.planner.cost.cells import CellKey
+from tridentserve.planner.cost.correction import WorkerRatio
 from tridentserve.planner.cost.guessing import Guesser
 
 _Z90 = 1.2816
 """90 % quantile of the normal distribution."""
-_CELLS_LIMIT = 512
-"""Cells of one stage beyond which the oldest is forgotten: callers choose the shapes."""
 _WORKERS_LIMIT = 4096
 _ANSWERS_LIMIT = 50_000
 _NO_PROFILE = Profile(name="", source="", samples=())
@@ -52,15 +50,9 @@ class CostModel:
         """
         self.profile = profile or _NO_PROFILE
         self._largest = dict.fromkeys(STAGES, 100) | dict(largest_percent or {})
-        self._cells: dict[Stage, dict[CellKey, Cell]] = {stage: {} for stage in STAGES}
-        for sample in self.profile.samples:
-            self._cells[sample.stage][key_of(sample)] = prior_cell(sample)
-        self._told = {stage: dict(cells) for stage, cells in self._cells.items()}
-        self._votes = StageVotes()
-        self._told_log = dict.fromkeys(STAGES, 0.0)
+        self._book = Book(self.profile)
         self._workers: dict[WorkerId, WorkerRatio] = {}
         self._answers: dict[Stage, dict[_Question, Estimate | None]] = {s: {} for s in STAGES}
-        self._strategies: dict[tuple[Stage, Shape], tuple[Strategy, ...]] = {}
         self._version = 0
 
     @property
@@ -94,18 +86,14 @@ class CostModel:
         key = CellKey(
             shape=shape, fraction_percent=fraction_percent, batch=batch, strategy=strategy
         )
-        cells = self._cells[stage]
-        before = cells.pop(key, None)
-        if before is None:
-            # Nobody measures bytes: what was told of them holds on, else the new cell would say 0.
+        peak_bytes = 0
+        if not self._book.knows(stage, key):
+            # What was told of its bytes holds on, else the new cell would say 0.
             told = self.estimate(stage, shape, steps, fraction_percent, batch, strategy=strategy)
             peak_bytes = 0 if told is None else told.peak_bytes
-            before = Cell(mean_s=0.0, variance=0.0, count=0, peak_bytes=peak_bytes)
-        cells[key] = after = _taught(stage, before, steps, seconds)
-        self._votes.change(stage, before.log_ratio, after.log_ratio)
-        if len(cells) > _CELLS_LIMIT:
-            self._forget(stage)
-        self._tell(stage, key)
+        for changed in self._book.teach(stage, key, steps, seconds, peak_bytes):
+            self._answers[changed].clear()
+            self._version += 1
 
     def estimate(
         self,
@@ -170,12 +158,7 @@ class CostModel:
         One device comes first, always. A shape that the profile lacks has those of its
         neighbours by volume as well.
         """
-        known = self._strategies.get((stage, shape))
-        if known is None:
-            if len(self._strategies) >= _ANSWERS_LIMIT:
-                self._strategies.clear()
-            known = self._strategies[stage, shape] = _strategies(self._cells[stage], shape)
-        return known
+        return self._book.strategies(stage, shape)
 
     def fastest(self, stage: Stage, shape: Shape, steps: int) -> Estimate | None:
         """The best over all strategies, at the stage's largest fraction."""
@@ -219,7 +202,7 @@ class CostModel:
 
     def _answer(self, stage: Stage, question: _Question) -> Estimate | None:
         shape, steps, fraction_percent, batch, strategy, guidance, first_shape = question
-        guesser = Guesser(stage=stage, cells=self._told[stage], profile=self.profile)
+        guesser = Guesser(stage=stage, cells=self._book.told(stage), profile=self.profile)
         asked = CellKey(
             shape=shape, fraction_percent=fraction_percent, batch=batch, strategy=strategy
         )
@@ -248,59 +231,3 @@ class CostModel:
             del self._workers[next(iter(self._workers))]
         if abs(after.factor - before.factor) > 0.01:
             self._version += 1
-
-    def _forget(self, stage: Stage) -> None:
-        """Drop the cell that was measured the longest ago, one without a profile if there is."""
-        cells = self._cells[stage]
-        key = next((key for key, cell in cells.items() if not cell.prior_s), next(iter(cells)))
-        self._votes.change(stage, cells.pop(key).log_ratio, None)
-        self._told[stage].pop(key, None)
-        self._strategies.clear()
-
-    def _tell(self, stage: Stage, key: CellKey) -> None:
-        """Publish a cell, and whole stages whose correction moved."""
-        for other in STAGES:
-            now = self._votes.stage_log(other)
-            if abs(now - self._told_log[other]) > 0.01:
-                self._told_log[other] = now
-                cells = self._cells[other]
-                self._told[other] = {one: cell.corrected(now) for one, cell in cells.items()}
-                self._changed(other)
-        cell = self._cells[stage][key].corrected(self._told_log[stage])
-        told = self._told[stage].get(key)
-        if told is None:
-            self._strategies.clear()
-        if told is None or cell.differs(told):
-            self._told[stage][key] = cell
-            self._changed(stage)
-
-    def _changed(self, stage: Stage) -> None:
-        self._answers[stage].clear()
-        self._version += 1
-
-
-def _taught(stage: Stage, cell: Cell, steps: int, seconds: float) -> Cell:
-    """The cell after one call."""
-    if stage is not Stage.DIFFUSE:
-        return cell.observed(seconds)
-    # A call that beat its fixed part says that the profile's fixed part is wrong for us.
-    if seconds <= cell.fixed_s:
-        cell = replace(cell, fixed_s=0.0)
-    return cell.observed((seconds - cell.fixed_s) / steps)
-
-
-def _strategies(cells: Mapping[CellKey, Cell], shape: Shape) -> tuple[Strategy, ...]:
-    by_shape: dict[Shape, set[Strategy]] = {}
-    profiled = False
-    for key, cell in cells.items():
-        by_shape.setdefault(key.shape, set()).add(key.strategy)
-        profiled = profiled or (key.shape == shape and cell.prior_s > 0)
-    found = {SINGLE} | by_shape.get(shape, set())
-    if not profiled:
-        others = sorted((one.volume, one) for one in by_shape if one != shape)
-        below = [one for volume, one in others if volume <= shape.volume][-1:]
-        above = [one for volume, one in others if volume > shape.volume][:1]
-        found.update(*(by_shape[one] for one in (*below, *above)))
-    return tuple(
-        sorted(found, key=lambda one: (one.degree, one.cfg, one.ulysses, one.ring, one.vae_tiles))
-    )

@@ -31,7 +31,7 @@ from tridentserve.planner.dispatch.thrift import Thrift
 from tridentserve.planner.dispatch.urgency import PATIENCE, Lateness, Tier, Turn
 from tridentserve.planner.dispatch.water_filling import WaterFilling, raises
 from tridentserve.planner.roster import Kind
-from tridentserve.planner.state import Journey
+from tridentserve.planner.state import Journey, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,23 +90,18 @@ class Desk:
         either, nor will they later in this decision."""
         self._patient_s = self._held_s = inf
         """When the request at hand would take a smaller degree; the first of those held back."""
-        self._price = 0.0
-        self._hurries = False
-        if settings.pricing is not None:
-            requests = len(scene.state.journeys) * settings.pricing.scarcity(scene.state.plan)
-            self._price = settings.pricing.price(requests, devices)
-            self._hurries = not settings.pricing.is_crowded(requests, devices)
+        self._price, self._hurries = _pressure(settings.pricing, scene.state, devices)
         self.lateness = Lateness(
             patience=settings.patience,
             mingling=settings.mingling and self._hurries,
             by_ratio=settings.by_ratio,
         )
         """What becomes of those that are late, for now."""
-        self.thrift = 0.0
+        others = scene.state.queue_length(Stage.DIFFUSE) - 1
+        self.thrift = (
+            0.0 if settings.thrift is None else settings.thrift.efficiency(others, devices)
+        )
         """The least efficiency of a degree, for now."""
-        if settings.thrift is not None:
-            others = scene.state.queue_length(Stage.DIFFUSE) - 1
-            self.thrift = settings.thrift.efficiency(others, devices)
         self._forgets = settings.redecision is None and not self._hurries
         """Whether who has no place leaves nothing behind but a node that is kept for it."""
 
@@ -279,3 +274,11 @@ class Desk:
             return False
         self._closed[key] = seconds
         return True
+
+
+def _pressure(pricing: Pricing | None, state: State, devices: int) -> tuple[float, bool]:
+    """The price of a device, and whether so few ask that the late are hurried as well."""
+    if pricing is None:
+        return 0.0, False
+    requests = len(state.journeys) * pricing.scarcity(state.plan)
+    return pricing.price(requests, devices), not pricing.is_crowded(requests, devices)
