@@ -56,7 +56,7 @@ class Scenario(Part):
     profile: ProfilePart
     workload: WorkloadPart
     deadline: RuleName | tuple[DeadlinePart, ...] = "2.5x"
-    dispatch: Annotated[str, known_to(_dispatch)] = "EarliestDeadline"
+    dispatch: Annotated[str, known_to(_dispatch)] = "DeadlineAware"
     placement: PlacementPart = PlacementPart(plan="Colocated")
     batch: Batch | dict[Stage, Batch] = 1
     """Requests of one kind in one call at most, of all stages or by stage; 1 where left out."""
