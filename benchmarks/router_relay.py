@@ -37,6 +37,7 @@ from tridentserve.rpc.v1 import common_pb2, generation_pb2, stage_pb2, tensor_pb
 from tridentserve_router.app import Router
 from tridentserve_router.pipeline import MemoryPipeline, Pipeline
 from tridentserve_router.pods import MemoryPods, Pod
+from tridentserve_router.profiles import MemoryConfigMaps
 from tridentserve_router.settings import RouterSettings
 
 PIPELINE = PipelineName("bench/flux")
@@ -194,7 +195,9 @@ async def serve_router(pipe: Connection, workers: Workers) -> None:
         log_format="json",
     )
     pipeline = MemoryPipeline(Pipeline(spec=spec, plan=PlanId("plan")))
-    router = Router(settings, pipeline=pipeline, pods=MemoryPods(*pods))
+    router = Router(
+        settings, pipeline=pipeline, pods=MemoryPods(*pods), config_maps=MemoryConfigMaps()
+    )
     await router.start()
     while len(router.core.dispatcher.workers) < len(pods):  # noqa: ASYNC110  no event says so
         await asyncio.sleep(0.01)

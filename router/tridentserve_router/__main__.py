@@ -11,6 +11,7 @@ from tridentserve_router.app import Router
 from tridentserve_router.kube import connect
 from tridentserve_router.pipeline import KubernetesPipeline
 from tridentserve_router.pods import KubernetesPods
+from tridentserve_router.profiles import KubernetesConfigMaps
 from tridentserve_router.settings import RouterSettings, from_environment
 
 BAD_CONFIGURATION = 78
@@ -28,6 +29,7 @@ async def serve(settings: RouterSettings) -> None:
         settings,
         pipeline=KubernetesPipeline(settings.pipeline),
         pods=KubernetesPods(settings.pipeline),
+        config_maps=KubernetesConfigMaps(settings.pipeline),
     )
     starting = asyncio.create_task(router.start())
     asked = asyncio.create_task(wait_for_signal())

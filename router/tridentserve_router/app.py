@@ -12,6 +12,7 @@ from tridentserve_router.api import SERVICE, GenerationService
 from tridentserve_router.core import Core
 from tridentserve_router.pipeline import PipelineSource
 from tridentserve_router.pods import PodSource
+from tridentserve_router.profiles import ConfigMapSource, ProfileFollower
 from tridentserve_router.settings import RouterSettings
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,12 @@ class Router:
     """One router process, or one inside of a test."""
 
     def __init__(
-        self, settings: RouterSettings, *, pipeline: PipelineSource, pods: PodSource
+        self,
+        settings: RouterSettings,
+        *,
+        pipeline: PipelineSource,
+        pods: PodSource,
+        config_maps: ConfigMapSource,
     ) -> None:
         """Prepare; nothing runs yet."""
         self._settings, self._source, self._pods = settings, pipeline, pods
@@ -38,6 +44,10 @@ class Router:
         )
         self._server.add(GenerationService(self._current).register, SERVICE)
         self._core: Core | None = None
+        namespace = settings.pipeline.partition("/")[0]
+        self._profiles = ProfileFollower(
+            namespace, config_maps, lambda profile: self.core.expect(profile)
+        )
         self._known = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -89,6 +99,7 @@ class Router:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._profiles.close()
         if self._core is not None:
             await self._core.close()
 
@@ -101,9 +112,10 @@ class Router:
                     poll_s=self._settings.poll_s,
                     first_worker_s=self._settings.first_worker_s,
                 )
-                self._known.set()
             else:
                 self._core.edit(pipeline)
+            self._profiles.follow(pipeline.profile)
+            self._known.set()
 
     def _current(self) -> Core:
         if self._core is None:

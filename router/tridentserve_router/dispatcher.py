@@ -102,14 +102,15 @@ class Dispatcher:
         """Requests that wait for a worker, of any stage."""
         return len(self._room)
 
-    def use(self, planner: str, pools: tuple[PoolShape, ...]) -> None:
-        """Decide by this planner from now on, and with these pools in sight."""
-        if pools != self._pools:
-            self._pools = pools
+    def use(self, planner: str, pools: tuple[PoolShape, ...], cost: CostModel) -> None:
+        """Decide by this planner and these costs from now on, and with these pools in sight."""
+        same_cost, same_pools = cost is self._cost, pools == self._pools
+        self._cost, self._pools = cost, pools
+        if not (same_cost and same_pools):
             self._refuse_misfits()
-        if planner == self._planner_name:
+        if planner == self._planner_name and same_cost:
             return
-        self._planner_name, self._planner = planner, dispatch_planner(planner, self._cost)
+        self._planner_name, self._planner = planner, dispatch_planner(planner, cost)
         self._tell(Woken())
 
     # --- requests ---------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tridentserve.domain.ids import PipelineName, PlanId
 from tridentserve.domain.pipeline import PipelineSpec
 from tridentserve.errors import InvalidFieldError
 from tridentserve.manifest import v1alpha1
+from tridentserve.manifest.profile_choice import ProfileChoice
 from tridentserve_router import kube
 
 _log = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ class Pipeline:
     spec: PipelineSpec
     plan: PlanId
     """Of the placement plan in force; empty before the operator wrote one."""
+    profile: ProfileChoice | None = None
+    """Which profile it names."""
 
 
 class PipelineSource(Protocol):
@@ -67,7 +70,9 @@ def read_pipeline(body: kube.Object) -> Pipeline:
     manifest = v1alpha1.parse_served(body)
     plan = manifest.status.plan
     return Pipeline(
-        spec=manifest.spec.to_domain(manifest.name), plan=PlanId(plan.id if plan else "")
+        spec=manifest.spec.to_domain(manifest.name),
+        plan=PlanId(plan.id if plan else ""),
+        profile=manifest.spec.profile,
     )
 
 

@@ -232,7 +232,7 @@ class Requests:
         fleet = self._around.dispatcher.fleet
         found = {}
         for stage in STAGES:
-            estimate = self._around.cost.estimate(
+            estimate = self._around.costs.model.estimate(
                 stage,
                 generation.shape,
                 generation.steps,
@@ -244,7 +244,7 @@ class Requests:
 
     def _slo_s(self, generation: Generation) -> float | None:
         percent = self._pipeline().spec.slo_scale_percent
-        one_s = self._around.cost.deadline(generation.shape, generation.steps, percent)
+        one_s = self._around.costs.model.deadline(generation.shape, generation.steps, percent)
         return None if one_s is None else one_s * generation.count
 
     def _queue(self) -> admission.Queue:

@@ -20,11 +20,11 @@ from tridentserve.errors import (
     TridentServeError,
     UnavailableError,
 )
-from tridentserve.planner.cost import CostModel
 from tridentserve.rpc import convert
 from tridentserve.rpc.v1 import common_pb2, stage_pb2, tensor_pb2
 from tridentserve_router import events, moves
 from tridentserve_router.calls import StageCall
+from tridentserve_router.costs import Call, Costs
 from tridentserve_router.dispatcher import Dispatcher
 from tridentserve_router.guidance import usual_s
 from tridentserve_router.journey import journey
@@ -44,7 +44,7 @@ class Surroundings:
     dispatcher: Dispatcher
     directory: Directory
     releases: Releases
-    cost: CostModel
+    costs: Costs
 
 
 class Walk:
@@ -248,16 +248,17 @@ class Walk:
         timing = cast(common_pb2.StageTiming, done.timing)
         demand, model = self._demand, self._around.dispatcher.model
         seconds = timing.run_seconds / pictures(stage, demand.count)
-        self._around.cost.observe(
-            stage,
-            demand.shape,
-            demand.steps,
-            placed.worker.fraction_percent,
-            usual_s(seconds, stage, demand.guidance, model),
-            max(1, timing.batch),
+        call = Call(
+            stage=stage,
+            shape=demand.shape,
+            steps=demand.steps,
+            fraction_percent=placed.worker.fraction_percent,
+            seconds=usual_s(seconds, stage, demand.guidance, model),
+            batch=max(1, timing.batch),
             strategy=placed.segment.strategy,
             worker=placed.worker.id,
         )
+        self._around.costs.observe(call)
 
     # --- the rest ---------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ OPERATOR = {
     ("", "pods", ""): {"list", "watch", "patch"},
     ("", "services", ""): {"list", "watch", "create", "patch"},
     ("", "serviceaccounts", ""): {"list", "watch", "create", "patch"},
+    ("", "configmaps", ""): {"get"},
     ("rbac.authorization.k8s.io", "rolebindings", ""): {"list", "watch", "create", "patch"},
     ("rbac.authorization.k8s.io", "clusterroles", ROUTER_ROLE): {"bind"},
     ("events.k8s.io", "events", ""): {"create"},
@@ -25,6 +26,7 @@ OPERATOR = {
 ROUTER = {
     ("", "pods", ""): {"get", "list", "watch"},
     ("tridentserve.io", "diffusionpipelines", ""): {"get", "list", "watch"},
+    ("", "configmaps", ""): {"list", "watch"},
 }
 
 
@@ -46,7 +48,7 @@ def test_the_operator_may_do_what_it_does_and_nothing_else(render: Render) -> No
     assert rights(roles(render())["ts-tridentserve"]) == OPERATOR
 
 
-def test_a_router_may_read_pods_and_pipelines_and_nothing_else(render: Render) -> None:
+def test_a_router_may_read_pods_pipelines_and_profiles_and_nothing_else(render: Render) -> None:
     assert rights(roles(render())[ROUTER_ROLE]) == ROUTER
 
 

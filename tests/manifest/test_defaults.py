@@ -93,6 +93,9 @@ GOOD_SPECS: dict[str, dict[str, Any]] = {
     "file": {"model": {"uri": "file:///root/.cache/models--x/v1.0+a", "dtype": "float32"}},
     "whole_claim": {"model": {"uri": "pvc://models"}},
     "nulls": {"model": {**MODEL, "dtype": None}, "stages": None, "drainSeconds": None},
+    "built_in_profile": {"model": MODEL, "profile": {"name": "flux"}},
+    "own_profile": {"model": MODEL, "profile": {"configMapRef": {"name": "measured"}}},
+    "no_profile": {"model": MODEL, "profile": {}},
     "suspended": {"model": MODEL, "suspend": True, "planner": {"placement": "Static"}},
     "fractions": {
         "model": MODEL,

@@ -129,6 +129,7 @@ def prepared_cluster(local_cluster: LocalCluster) -> LocalCluster:
                 "resources": ["diffusionpipelines"],
                 "verbs": ["get", "list", "watch"],
             },
+            {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]},
         ],
     }
     apply(local_cluster, definition, role)

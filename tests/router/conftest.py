@@ -17,6 +17,7 @@ from tridentserve.domain.pipeline import PipelineSpec
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.tensors import Tensor
 from tridentserve.manifest import v1alpha1
+from tridentserve.manifest.profile_choice import ProfileChoice
 from tridentserve.rpc import status
 from tridentserve.rpc.client import channel
 from tridentserve.rpc.v1 import generation_pb2, generation_pb2_grpc
@@ -30,6 +31,7 @@ from tridentserve.store.opening import Stores
 from tridentserve_router.app import Router
 from tridentserve_router.pipeline import MemoryPipeline, Pipeline
 from tridentserve_router.pods import MemoryPods, Pod
+from tridentserve_router.profiles import MemoryConfigMaps
 from tridentserve_router.settings import RouterSettings
 
 PATIENCE_S = 20.0
@@ -208,7 +210,9 @@ class Town:
         """Begin without workers."""
         self._stack = stack
         self.pods = MemoryPods()
+        self.config_maps = MemoryConfigMaps()
         self.spec = make_spec()
+        self.profile: ProfileChoice | None = None
         self.pipeline = MemoryPipeline(Pipeline(spec=self.spec, plan=PlanId("plan-1")))
         self.network = SharedStore(name="redis", network=True)
         self.nodes: dict[str, SharedStore] = {}
@@ -228,7 +232,9 @@ class Town:
             poll_s=0.05,
             first_worker_s=first_worker_s,
         )
-        self.router = Router(settings, pipeline=self.pipeline, pods=self.pods)
+        self.router = Router(
+            settings, pipeline=self.pipeline, pods=self.pods, config_maps=self.config_maps
+        )
         await self.router.start()
         self.channel = channel(self.router.address)
         self.stub = generation_pb2_grpc.GenerationServiceStub(self.channel)
@@ -243,7 +249,13 @@ class Town:
     def edit(self, plan: str = "plan-1", **changes: Any) -> None:
         """Change the pipeline's spec."""
         self.spec = replace(self.spec, **changes)
-        self.pipeline.put(Pipeline(spec=self.spec, plan=PlanId(plan)))
+        self.pipeline.put(Pipeline(spec=self.spec, plan=PlanId(plan), profile=self.profile))
+
+    async def name_profile(self, choice: ProfileChoice | None, **changes: Any) -> None:
+        """Name a profile, change the spec, and wait until the router has read of it."""
+        self.profile = choice
+        self.edit(**changes)
+        await until(lambda: self.router.core.pipeline.profile == choice)
 
     async def worker(
         self,

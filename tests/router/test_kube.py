@@ -12,9 +12,11 @@ from aiohttp import web
 from tests.router.conftest import PIPELINE, until
 
 from tridentserve import errors
+from tridentserve.manifest.profile_choice import BuiltinProfile, ProfileChoice
 from tridentserve_router import kube
 from tridentserve_router.pipeline import KubernetesPipeline
 from tridentserve_router.pods import KubernetesPods
+from tridentserve_router.profiles import KubernetesConfigMaps
 
 Watch = list[dict[str, Any] | str]
 
@@ -204,6 +206,33 @@ async def test_the_pipeline_is_told_when_it_differs_and_only_then(api: ApiServer
     assert [found.plan for found in seen[:2]] == ["one", "two"]
     assert seen[1].spec.max_queue == 3
     assert api.queries[0]["fieldSelector"] == "metadata.name=flux"
+
+
+async def test_a_pipeline_says_which_profile_it_names(api: ApiServer) -> None:
+    api.objects = [pipeline("one", profile={"name": "flux"})]
+    seen: list[Any] = []
+    async with following(seen, KubernetesPipeline(PIPELINE).watch):
+        await until(lambda: bool(seen))
+
+    assert seen[0].profile == ProfileChoice(name=BuiltinProfile.FLUX)
+
+
+async def test_a_config_map_comes_changes_and_goes(api: ApiServer) -> None:
+    api.watches = [
+        [
+            event("ADDED", thing("own", data={"a": "1"})),
+            event("MODIFIED", thing("own", data={"a": "2"})),
+            event("DELETED", thing("own")),
+        ]
+    ]
+    seen: list[Any] = []
+    async with following(seen, lambda: KubernetesConfigMaps(PIPELINE).watch("own")):
+        await until(lambda: len(seen) >= 4)
+
+    assert [None if body is None else body["data"] for body in seen[:4]] == [
+        None, {"a": "1"}, {"a": "2"}, None
+    ]  # fmt: skip
+    assert api.queries[0]["fieldSelector"] == "metadata.name=own"
 
 
 async def test_without_a_cluster_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

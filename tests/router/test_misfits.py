@@ -1,16 +1,14 @@
 """Requests that no pool has the memory for are refused with a status; others wait for workers."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
 from tests.router.bad_requests import MODEL
-from tests.router.conftest import PIPELINE, make_spec, opened
+from tests.router.conftest import PIPELINE, make_spec
 from tests.router.test_parts import worker
 
-import tridentserve_router.core
 from tridentserve import errors
 from tridentserve.domain.dispatch import Demand
 from tridentserve.domain.ids import DeviceId, RequestId, WorkerId
@@ -52,9 +50,9 @@ def with_devices(count: int) -> PipelineSpec:
     )
 
 
-def dispatcher_of(usable_gb: int, spec: PipelineSpec) -> Dispatcher:
+def dispatcher_of(cost: CostModel, spec: PipelineSpec) -> Dispatcher:
     metrics = RouterMetrics(CollectorRegistry(), PIPELINE)
-    return Dispatcher(planner="Fifo", cost=costs(usable_gb), metrics=metrics, pools=pools_of(spec))
+    return Dispatcher(planner="Fifo", cost=cost, metrics=metrics, pools=pools_of(spec))
 
 
 def demand() -> Demand:
@@ -72,7 +70,7 @@ def demand() -> Demand:
 
 @pytest.mark.parametrize(("usable_gb", "devices"), [(30, 1), (25, 2)])
 def test_what_a_pool_could_hold_that_is_not_up_yet_is_let_in(usable_gb: int, devices: int) -> None:
-    dispatcher_of(usable_gb, with_devices(devices)).check_fits(SHAPE)
+    dispatcher_of(costs(usable_gb), with_devices(devices)).check_fits(SHAPE)
 
 
 @pytest.mark.parametrize(("usable_gb", "devices"), [(29, 1), (24, 2)])
@@ -80,11 +78,11 @@ def test_what_no_pool_could_hold_is_refused_before_any_worker_is_up(
     usable_gb: int, devices: int
 ) -> None:
     with pytest.raises(errors.TooLargeError, match=f"decode of 64 x 64.* {usable_gb}.00 GB"):
-        dispatcher_of(usable_gb, with_devices(devices)).check_fits(SHAPE)
+        dispatcher_of(costs(usable_gb), with_devices(devices)).check_fits(SHAPE)
 
 
 async def test_what_waits_is_refused_when_the_last_worker_that_could_hold_it_goes() -> None:
-    dispatcher = dispatcher_of(25, with_devices(1))
+    dispatcher = dispatcher_of(costs(25), with_devices(1))
     devices = (DeviceId("n/0"), DeviceId("n/1"))
     wide = worker("w", C, devices=devices, strategies=(SINGLE, TILES))
     dispatcher.worker_up(wide, MODEL)
@@ -102,26 +100,21 @@ async def test_what_waits_is_refused_when_the_last_worker_that_could_hold_it_goe
 
 
 async def test_what_waits_is_refused_when_an_edit_takes_its_pool_away() -> None:
-    dispatcher = dispatcher_of(25, with_devices(2))
+    cost = costs(25)
+    dispatcher = dispatcher_of(cost, with_devices(2))
     dispatcher.arrive(demand())
-    dispatcher.use("Fifo", pools_of(with_devices(1)))
+    dispatcher.use("Fifo", pools_of(with_devices(1)), cost)
     answer = await dispatcher.placed(WAITS)
 
     assert isinstance(answer, Ended)
     assert isinstance(answer.error, errors.TooLargeError)
 
 
-async def test_a_caller_hears_which_stage_lacks_how_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    def known(largest_percent: Mapping[Stage, int]) -> CostModel:
-        return costs(29)
+async def test_what_waits_is_refused_when_a_profile_comes_that_says_so() -> None:
+    dispatcher = dispatcher_of(CostModel(), with_devices(1))
+    dispatcher.arrive(demand())
+    dispatcher.use("Fifo", pools_of(with_devices(1)), costs(29))
+    answer = await dispatcher.placed(WAITS)
 
-    monkeypatch.setattr(tridentserve_router.core, "CostModel", known)
-    async with opened() as town:
-        await town.chain()
-        result = await town.generate()
-
-        assert isinstance(result.error, errors.TooLargeError)
-        assert "decode of 64 x 64 needs 30.00 GB" in str(result.error)
-        assert not result.events
-        assert town.sample("tridentserve_requests_total", outcome="refused") == 1.0
-        assert town.sample("tridentserve_requests_arrived_total") == 1.0
+    assert isinstance(answer, Ended)
+    assert isinstance(answer.error, errors.TooLargeError)

@@ -23,6 +23,7 @@ from tridentserve_router import api
 from tridentserve_router.app import Router
 from tridentserve_router.pipeline import Pipeline
 from tridentserve_router.pods import MemoryPods
+from tridentserve_router.profiles import MemoryConfigMaps
 from tridentserve_router.settings import RouterSettings
 
 E, D, C = STAGES
@@ -406,7 +407,9 @@ async def test_a_router_whose_watch_ends_before_it_is_ready_ends_too() -> None:
         drain_s=1.0,
         log_format="text",
     )
-    router = Router(settings, pipeline=BrokenPipeline(), pods=MemoryPods())
+    router = Router(
+        settings, pipeline=BrokenPipeline(), pods=MemoryPods(), config_maps=MemoryConfigMaps()
+    )
 
     with pytest.raises(KeyError, match="items"):
         await router.start()

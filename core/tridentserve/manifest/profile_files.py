@@ -64,6 +64,19 @@ def read(
     return _load(text, str(path), assumptions, variant)
 
 
+def parse(text: str, origin: str) -> Profile:
+    """A profile from the text of such a file, in its usual variant.
+
+    Args:
+        text: JSON.
+        origin: what messages call the file.
+
+    Raises:
+        InvalidFieldError: it is wrong; the field is the origin with the line or the field in it.
+    """
+    return _load(text, origin, _NONE, REPAIRED)
+
+
 def _load(text: str, origin: str, assumptions: Mapping[str, float], variant: str) -> Profile:
     try:
         file = ProfileFile.model_validate(json.loads(text, object_pairs_hook=_unique))
@@ -74,12 +87,19 @@ def _load(text: str, origin: str, assumptions: Mapping[str, float], variant: str
         raise _blamed(origin, error) from error
     except InvalidFieldError as error:
         raise InvalidFieldError(f"{origin}: {error.field}", error.problem) from error
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits, or brackets as deep: nobody's profile, but whoever reads
+        # it for others must not end by it.
+        raise InvalidFieldError(origin, f"cannot be read: {error}") from error
     variants = (RAW, REPAIRED, *file.diffuse.repairs)
     if variant not in variants:
         known = ", ".join(dict.fromkeys(variants))
         raise InvalidFieldError("variant", f"{variant!r} is none of {known} ({origin})")
     swept = file.model_copy(update={"assumptions": _swept(file.assumptions, assumptions, origin)})
-    return profile_of(swept, variant)
+    try:
+        return profile_of(swept, variant)
+    except OverflowError as error:
+        raise InvalidFieldError(origin, f"holds numbers that cannot be: {error}") from error
 
 
 def _swept(usual: Assumptions, values: Mapping[str, float], origin: str) -> Assumptions:

@@ -1,9 +1,12 @@
 """What a profile file may contain: tables with source and unit, and every assumption by name.
 
 The model of the file only; `profile_files` reads it and `profile_samples` makes samples of it.
-Nothing unknown is let through, so a misspelt assumption cannot be swept without effect.
+Nothing unknown is let through, so a misspelt assumption cannot be swept without effect. No number
+is beyond `LARGEST`: whoever multiplies some of them would end in an overflow, and some who do read
+the files of others.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -13,14 +16,21 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
 
+LARGEST = 1e12
+"""Of anything: more seconds, bytes or pixels than there are."""
+
 RAW = "raw"
 """The variant of a table without its repairs."""
+
+_LONGEST_SIDE = 100_000
+"""Of a shape, in pixels or frames."""
 
 
 def _parse_shape(text: object) -> object:
@@ -29,8 +39,21 @@ def _parse_shape(text: object) -> object:
     sides = text.split("x")
     if len(sides) != 3 or not all(side.isdecimal() and int(side) for side in sides):
         raise ValueError("should be height x width x frames, for example 768x1360x81")
+    if any(len(side) > len(str(_LONGEST_SIDE)) or int(side) > _LONGEST_SIDE for side in sides):
+        raise ValueError(f"no side may be more than {_LONGEST_SIDE}")
     height, width, frames = map(int, sides)
     return Shape(height=height, width=width, frames=frames)
+
+
+def _numbers(value: object) -> Iterator[int | float]:
+    match value:
+        case int() | float():
+            yield value
+        case tuple():
+            for item in value:
+                yield from _numbers(item)
+        case dict():
+            yield from _numbers((*value.keys(), *value.values()))
 
 
 ShapeText = Annotated[Shape, BeforeValidator(_parse_shape)]
@@ -39,6 +62,13 @@ Text = Annotated[str, Field(min_length=1)]
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _stay_in_bounds(cls, value: object) -> object:
+        if any(abs(number) > LARGEST for number in _numbers(value)):
+            raise ValueError(f"no number may be more than {LARGEST:g}")
+        return value
 
 
 class Figure(_Part):

@@ -10,6 +10,7 @@ from tridentserve.domain.pipeline import Limits as DomainLimits
 from tridentserve.domain.pipeline import PipelineSpec
 from tridentserve.manifest.base import PATH_SEGMENT, SUBDOMAIN, ApiObject, Rule
 from tridentserve.manifest.model import ClaimPath, FilePath, model_location
+from tridentserve.manifest.profile_choice import ProfileChoice
 from tridentserve.manifest.scaling import Autoscaling
 from tridentserve.manifest.stages import Stages
 
@@ -156,6 +157,11 @@ class Spec(ApiObject):
     )
 
     model: Model = Field(description="Which model is served.")
+    profile: ProfileChoice | None = Field(
+        default=None,
+        description="What stages are expected to take before any request was measured; nothing is"
+        " expected where it is left out.",
+    )
     stages: Stages = Field(default=Stages(), description="The three stages.")
     colocation: Colocation = Field(
         default=Colocation.NEVER, description="Never: every stage has workers of its own."
