@@ -20,7 +20,6 @@ from tridentserve.rpc.probes import ProbeServer
 from tridentserve.telemetry import logs
 from tridentserve.telemetry.metrics import OperatorMetrics
 from tridentserve_operator import handlers
-from tridentserve_operator.apply import Applier
 from tridentserve_operator.health import Health
 from tridentserve_operator.kube import Kube
 from tridentserve_operator.loop import Loop
@@ -56,7 +55,7 @@ async def _serve(settings: Settings, reporter: str, kube: Kube) -> None:
         clock=time.monotonic,
     )
     reconciler = Reconciler(
-        Applier(kube, settings),
+        kube,
         settings,
         metrics,
         lambda: prometheus.answer,

@@ -13,7 +13,8 @@
 
 `Degraded` may go with `Ready`: a surge that cannot start leaves the old workers serving. `no
 seconds`: requests arrive, and how long a stage takes is not known, so that its size is held. That
-is so until the first ones are done, and for good where Prometheus does not reach the workers.
+is so until the first ones are done, and for good where Prometheus does not reach the workers. Where
+a profile says how long, nothing is held, and the message tells whose word it is.
 No message holds a figure that moves with the load, and the time of a condition moves with its
 status alone: a status is written when something has happened, and then only.
 """
@@ -25,6 +26,7 @@ from datetime import UTC, datetime
 from tridentserve.domain.ids import Revision
 from tridentserve.domain.load import Load
 from tridentserve.domain.pipeline import PipelineSpec
+from tridentserve.domain.profiles import Profile
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.manifest.status import Condition, ConditionStatus, ConditionType
 from tridentserve.planner.pools import PoolKey, PoolState
@@ -48,6 +50,10 @@ class Facts:
     asked: bool
     """Whether Prometheus has answered or refused at all, so that silence means something."""
     problems: tuple[Problem, ...]
+    profile: Profile | None
+    """Stands in for what was never measured."""
+    profile_problem: Problem | None
+    """It keeps nobody from serving, so it never says why a pipeline is not ready."""
     router_current: bool
     """Whether the router's Deployment has rolled to what was written last."""
 
@@ -115,7 +121,7 @@ def _verdicts(facts: Facts) -> tuple[_Verdict, ...]:
         _ready(facts),
         _available(facts),
         _progressing(facts),
-        _degraded(facts.problems),
+        _degraded((*facts.problems, *((facts.profile_problem,) if facts.profile_problem else ()))),
         _metrics(facts),
         _limited(facts),
     )
@@ -194,13 +200,20 @@ def _degraded(problems: tuple[Problem, ...]) -> _Verdict:
 def _metrics(facts: Facts) -> _Verdict:
     kind = ConditionType.METRICS_AVAILABLE
     unmeasured = _unmeasured(facts)
-    if unmeasured:
+    unknown = [stage for stage in unmeasured if stage not in _profiled(facts.profile)]
+    if unknown:
         message = (
-            f"requests arrive, but how long they take in {', '.join(unmeasured)} is not known, so"
+            f"requests arrive, but how long they take in {', '.join(unknown)} is not known, so"
             " that the size of it is held: until the first ones are through, and for as long as"
             " Prometheus does not scrape the workers' pods"
         )
         return _Verdict(type=kind, holds=None, reason="SecondsUnknown", message=message)
+    if unmeasured:
+        message = (
+            f"Prometheus knows how many requests arrive; how long they take in"
+            f" {', '.join(unmeasured)} is what the profile says, until the first ones are through"
+        )
+        return _Verdict(type=kind, holds=True, reason="SecondsFromProfile", message=message)
     if facts.load.arrivals_per_s is not None:
         message = "Prometheus knows how many requests arrive"
         return _Verdict(type=kind, holds=True, reason="Fresh", message=message)
@@ -216,6 +229,12 @@ def _unmeasured(facts: Facts) -> tuple[Stage, ...]:
         return ()
     measured = {time.stage for time in facts.load.seconds}
     return tuple(stage for stage in STAGES if stage not in measured)
+
+
+def _profiled(profile: Profile | None) -> frozenset[Stage]:
+    """Stages that a profile has seconds of, as `Proportional` takes them."""
+    samples = () if profile is None else profile.samples
+    return frozenset(one.stage for one in samples if one.strategy.degree == one.batch == 1)
 
 
 def _limited(facts: Facts) -> _Verdict:

@@ -12,9 +12,11 @@ from tridentserve.domain.ids import Revision
 from tridentserve.domain.load import Load
 from tridentserve.domain.pipeline import PipelineSpec
 from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape, Reason
+from tridentserve.domain.profiles import Profile
 from tridentserve.domain.stages import Stage
 from tridentserve.manifest.status import Status
 from tridentserve.planner import scaling, transitions
+from tridentserve.planner.cost import CostModel
 from tridentserve.planner.placement.budget import shape_of
 from tridentserve.planner.pools import (
     NO_MEMORY,
@@ -38,6 +40,8 @@ class Memory:
     """In force; None before the first look, and while suspended."""
     spec: PipelineSpec | None = None
     """That the plan was made for: another one is looked at, at once."""
+    profile: Profile | None = None
+    """Likewise."""
     planned_s: float = 0.0
     """When the planner was asked last."""
     scaling: ScalingMemory = scaling.NO_MEMORY
@@ -69,6 +73,7 @@ def decide(
     load: Load,
     memory: Memory,
     *,
+    cost: CostModel | None,
     status: Status,
     patience: Patience,
     now: float,
@@ -81,6 +86,7 @@ def decide(
         pools: every pool that is there, whatever its revision.
         load: as Prometheus has it.
         memory: of the last look.
+        cost: of the profile that the pipeline names; None where nothing is known of it.
         status: as the resource carries it: after a restart it holds the plan in force.
         patience: deadlines of steps.
         now: Unix time.
@@ -89,11 +95,12 @@ def decide(
     due = (
         memory.plan is None
         or memory.spec != spec
+        or memory.profile != _profile(cost)
         or now >= memory.planned_s + spec.interval_s
         or now < memory.planned_s
     )
     if due:
-        memory = _planned(spec, previous, load, memory, now)
+        memory = _planned(spec, previous, load, memory, cost, now)
     plan = memory.plan or previous
     assert plan is not None
     room = Room(gpu_percent=spec.gpu_limit_percent)
@@ -110,17 +117,27 @@ def decide(
     )
 
 
+def _profile(cost: CostModel | None) -> Profile | None:
+    return None if cost is None else cost.profile
+
+
 def _planned(
-    spec: PipelineSpec, previous: PlacementPlan | None, load: Load, memory: Memory, now: float
+    spec: PipelineSpec,
+    previous: PlacementPlan | None,
+    load: Load,
+    memory: Memory,
+    cost: CostModel | None,
+    now: float,
 ) -> Memory:
     inputs = PlacementInputs(
         spec=spec,
         load=load,
         cluster=Cluster(),
         previous=previous if previous is not None and previous.pools else None,
-        profile=None,
+        profile=_profile(cost),
         infeasible=memory.transition.infeasible,
         now=now,
+        cost=cost,
     )
     wanted = placement_planner(spec.placement).plan(inputs)
     plan, after = scaling.bound(spec, wanted, inputs.previous, memory.scaling, load, now)
@@ -128,7 +145,9 @@ def _planned(
         # The reasons of a plan are those for which it was made. Those of today hold the figures of
         # today, and would rewrite the status of every pipeline every few seconds.
         plan = replace(plan, reasons=previous.reasons)
-    return replace(memory, plan=plan, spec=spec, planned_s=now, scaling=after)
+    return replace(
+        memory, plan=plan, spec=spec, profile=inputs.profile, planned_s=now, scaling=after
+    )
 
 
 def restored(

@@ -1,7 +1,8 @@
-"""The few calls that the operator writes to the API server with, and what their failures mean.
+"""The few calls of the operator to the API server, and what their failures mean.
 
 Objects are dicts here: a DiffusionPipeline has no generated model, and building the generated
-models of a Deployment costs more processor time than the call. Reading is kopf's business.
+models of a Deployment costs more processor time than the call. What is watched is kopf's business;
+a profile, of which one name among all ConfigMaps is asked for, is not watched.
 
     answer of the API server                raised
     400, 403, 422                           InvalidFieldError: as it stands it is not taken; 403 is
@@ -42,6 +43,7 @@ _COLLECTIONS = {
     "Service": "/api/v1/namespaces/{}/services",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
     "RoleBinding": "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
+    "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "Pod": "/api/v1/namespaces/{}/pods",
     "Event": "/apis/events.k8s.io/v1/namespaces/{}/events",
     "DiffusionPipeline": "/apis/tridentserve.io/v1alpha1/namespaces/{}/diffusionpipelines",
@@ -49,7 +51,11 @@ _COLLECTIONS = {
 
 
 class Api(Protocol):
-    """What `apply` needs of an API server; `Kube` is the real one."""
+    """What the operator needs of an API server beside its watches; `Kube` is the real one."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Object:
+        """One object, as it is now."""
+        ...
 
     async def apply(self, body: Object, *, subresource: str = "") -> Object:
         """Create or change an object so that our fields are as in `body`; returns all of it."""
@@ -77,6 +83,10 @@ class Kube:
         self._loaded_s = 0.0
         self._lock = asyncio.Lock()
         self._retired: list[ApiClient] = []
+
+    async def get(self, kind: str, namespace: str, name: str) -> Object:
+        """Get."""
+        return await self._call("GET", _path(kind, namespace, name), {}, "application/json", None)
 
     async def apply(self, body: Object, *, subresource: str = "") -> Object:
         """Server-side apply, by force: what the operator owns, nobody else sets."""

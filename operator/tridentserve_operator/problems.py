@@ -12,6 +12,7 @@ The first of these that applies becomes the condition `Degraded`:
 | ContainerConfig | a ConfigMap, Secret or command is missing | what the node said |
 | CrashLoop | ended with another code, and again | its last line; where its log is |
 | Unschedulable | no node takes the pod for 10 s | what the scheduler said |
+| ProfileUnreadable | what `spec.profile` names is missing or wrong | field, ConfigMap, key, line |
 | RolloutGivenUp | workers were undone, since none of them came up | where to read why |
 """
 
@@ -68,6 +69,15 @@ def refusal(error: InvalidFieldError) -> Problem:
     return Problem(
         reason="ApplyRefused",
         message=f"the API server refused {error.field}: {error.problem}"[:_MESSAGE_LIMIT],
+    )
+
+
+def profile_problem(error: InvalidFieldError) -> Problem:
+    """The profile that the pipeline names cannot be read; it serves all the same."""
+    return Problem(
+        reason="ProfileUnreadable",
+        message=f"{str(error)[:_MESSAGE_LIMIT]}; until it can be read, the one that was read last"
+        " stays in force; where there was none, stages that were never measured keep their size",
     )
 
 

@@ -1,13 +1,13 @@
 """One look at one pipeline, from what is watched to what is written.
 
-    watched objects + load -> observe -> decide -> render -> apply -> status
+    watched objects + load + profile -> observe -> decide -> render -> apply -> status
 
 Everything between the first and the last arrow is pure; this module only carries values from one
 to the next and keeps what the next look needs.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from tridentserve.domain.load import Load, StageTime
@@ -20,10 +20,11 @@ from tridentserve.manifest.status import Status
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline, parse_served
 from tridentserve.planner.pools import MarkDraining, Patience, SetReplicas, UnmarkDraining
 from tridentserve.telemetry.metrics import OperatorMetrics
-from tridentserve_operator import apply, events, prometheus
+from tridentserve_operator import apply, events, profiles, prometheus
 from tridentserve_operator.apply import Applier, Rendered, Written
 from tridentserve_operator.conditions import Facts
 from tridentserve_operator.decide import Decision, Memory, decide
+from tridentserve_operator.kube import Api
 from tridentserve_operator.observe import Observation
 from tridentserve_operator.problems import (
     Problem,
@@ -33,6 +34,7 @@ from tridentserve_operator.problems import (
     problems,
     refusal,
 )
+from tridentserve_operator.profiles import KeptProfile
 from tridentserve_operator.render import router
 from tridentserve_operator.settings import Settings
 from tridentserve_operator.status import blocked_status, new_status
@@ -50,6 +52,7 @@ class Kept:
     memory: Memory = field(default_factory=Memory)
     written: Written = field(default_factory=Written)
     known: tuple[StageTime, ...] = ()
+    profile: KeptProfile = field(default_factory=KeptProfile)
     status: Status | None = None
     """As it was written last; nobody else writes it, and the index may be behind."""
     pipeline: DiffusionPipeline | None = None
@@ -62,7 +65,7 @@ class Reconciler:
 
     def __init__(
         self,
-        applier: Applier,
+        api: Api,
         settings: Settings,
         metrics: OperatorMetrics,
         answer: Callable[[], prometheus.Answer],
@@ -70,8 +73,9 @@ class Reconciler:
         *,
         reporter: str,
     ) -> None:
-        """Write through `applier`; `answer` is Prometheus' latest, its age by `monotonic`."""
-        self._applier, self._settings, self._metrics = applier, settings, metrics
+        """Talk to `api`; `answer` is Prometheus' latest, its age by `monotonic`."""
+        self._api, self._applier = api, Applier(api, settings)
+        self._settings, self._metrics = settings, metrics
         self._answer, self._monotonic, self._reporter = answer, monotonic, reporter
         self._patience = Patience(
             unschedulable_s=settings.unschedulable_s,
@@ -116,7 +120,7 @@ class Reconciler:
         assert rendered is not None
         spec, load = pipeline.spec.to_domain(pipeline.name), self._load(pipeline, observed, kept)
         before = kept.memory
-        decision = self._decide(pipeline, spec, observed, load, kept, now)
+        decision = await self._decide(pipeline, spec, observed, load, kept, now)
         refused = await self._applier.statics(rendered, observed, kept.written, now)
         refused += await self._applier.pools(
             pipeline, rendered, decision.steps, observed, kept.written, now
@@ -132,18 +136,18 @@ class Reconciler:
             asked=self._answer().asked,
             problems=(
                 *((forbidden,) if forbidden is not None else ()),
-                *map(refusal, refused),
-                *problems(observed, now),
-                *given_up(decision.memory.transition, decision.plan),
+                *_problems(refused, observed, decision, now),
             ),
+            profile=kept.profile.profile,
+            profile_problem=kept.profile.problem,
             router_current=apply.router_is_current(rendered, observed, kept.written),
         )
         status = new_status(_old(pipeline, kept), _generation(pipeline), facts, now)
         await self._report(pipeline, status, kept, now)
-        times = (decision.next_look_s, next_problem_s(observed, now))
-        return min(time for time in times if time is not None)
+        further = (next_problem_s(observed, now), profiles.next_look_s(spec, kept.profile))
+        return min([decision.next_look_s, *(time for time in further if time is not None)])
 
-    def _decide(
+    async def _decide(
         self,
         pipeline: DiffusionPipeline,
         spec: PipelineSpec,
@@ -153,12 +157,14 @@ class Reconciler:
         now: float,
     ) -> Decision:
         assert kept.rendered is not None
+        await profiles.look(self._api, pipeline, spec, kept.profile, now)
         decision = decide(
             spec,
             kept.rendered.revision,
             observed.pools,
             load,
             kept.memory,
+            cost=kept.profile.cost,
             status=_old(pipeline, kept),
             patience=self._patience,
             now=now,
@@ -183,7 +189,7 @@ class Reconciler:
             pipeline = parse_served({**body, "status": {}})
         if known is not None and known.metadata.uid != pipeline.metadata.uid:
             kept.memory, kept.written, kept.known = Memory(), Written(), ()
-            kept.status = None
+            kept.status, kept.profile = None, KeptProfile()
         kept.rendered = apply.render(pipeline, self._settings)
         kept.pipeline = pipeline
         return pipeline
@@ -267,6 +273,16 @@ class Reconciler:
             await self._applier.event(event)
         except (TemporaryError, NotFoundError, InvalidFieldError) as error:
             log.warning("event not posted", extra={"reason": event["reason"], "error": str(error)})
+
+
+def _problems(
+    refused: Iterable[InvalidFieldError], observed: Observation, decision: Decision, now: float
+) -> tuple[Problem, ...]:
+    return (
+        *map(refusal, refused),
+        *problems(observed, now),
+        *given_up(decision.memory.transition, decision.plan),
+    )
 
 
 def _size(plan: PlacementPlan, stage: Stage) -> tuple[tuple[int, int], ...]:

@@ -8,7 +8,7 @@ collection are the real API server's, and are tested against that.
 
 import copy
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from tridentserve.domain.ids import PipelineName
@@ -64,6 +64,14 @@ class MemoryCluster:
         """Container status of pods whose component or revision is named, in place of a good one."""
 
     # --- Api --------------------------------------------------------------------------------------
+
+    async def get(self, kind: str, namespace: str, name: str) -> Object:
+        """One object."""
+        self._called("get", kind, name)
+        found = self.objects.get((kind, namespace, name))
+        if found is None:
+            raise NotFoundError(f"{kind} {name} is not there")
+        return copy.deepcopy(found)
 
     async def apply(self, body: Object, *, subresource: str = "") -> Object:
         """Create or change; only the fields of `body` are touched."""
@@ -159,6 +167,19 @@ class MemoryCluster:
         elif known["spec"] != body["spec"]:
             known["spec"] = copy.deepcopy(body["spec"])
             known["metadata"]["generation"] += 1
+
+    def put_config_map(self, name: str, data: Mapping[str, str]) -> None:
+        """A user writes a ConfigMap of the namespace `default`, and it gets another version."""
+        self._version += 1
+        self.objects["ConfigMap", "default", name] = {
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": name,
+                "namespace": "default",
+                "resourceVersion": str(self._version),
+            },
+            "data": dict(data),
+        }
 
     def of(self, kind: str) -> list[Object]:
         """Every object of a kind."""

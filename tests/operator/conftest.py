@@ -10,7 +10,6 @@ from tridentserve.domain.ids import PipelineName, PoolName
 from tridentserve.domain.stages import Stage
 from tridentserve.manifest.status import Condition, ConditionType, Status
 from tridentserve.telemetry.metrics import OperatorMetrics
-from tridentserve_operator.apply import Applier
 from tridentserve_operator.prometheus import Answer, Series
 from tridentserve_operator.reconcile import Kept, Reconciler
 from tridentserve_operator.settings import Settings
@@ -36,7 +35,7 @@ class Story:
         self.registry = CollectorRegistry()
         self.kept = Kept()
         self.reconciler = Reconciler(
-            Applier(self.cluster, self.settings),
+            self.cluster,
             self.settings,
             OperatorMetrics(self.registry),
             lambda: self.answer,

@@ -10,6 +10,7 @@ from tridentserve.domain.ids import PipelineName, Revision
 from tridentserve.domain.load import UNKNOWN, Load, StageTime
 from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape, Reason
 from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.manifest.profile_files import builtin
 from tridentserve.manifest.status import Condition, ConditionStatus, ConditionType, Status
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline, parse
 from tridentserve.planner.pools import Attempt, PoolKey, PoolState, TransitionMemory, Wait
@@ -70,6 +71,8 @@ def facts(
         load=load,
         asked=over.pop("asked", True),
         problems=problems,
+        profile=over.pop("profile", None),
+        profile_problem=over.pop("profile_problem", None),
         router_current=over.pop("router_current", True),
     )
 
@@ -158,6 +161,38 @@ def test_a_stage_that_is_held_for_want_of_its_seconds_is_named() -> None:
     assert verdict(kind, facts(1, 1, 1, load=known)) == ("True", "Fresh")
     assert verdict(kind, facts(1, 1, 1, load=unknown, plan=fixed)) == ("True", "Fresh")
     assert verdict(kind, facts(1, 1, 1, load=replace(unknown, arrivals_per_s=0.0)))[0] == "True"
+
+
+def test_a_stage_that_is_sized_by_the_profile_is_named_and_nothing_is_unknown() -> None:
+    times = (StageTime(stage=Stage.ENCODE, fraction_percent=50, seconds=1.0),)
+    unmeasured = Load(arrivals_per_s=0.5, seconds=times)
+    whole = builtin("sd3")
+    partial = replace(whole, samples=tuple(o for o in whole.samples if o.stage is Stage.DIFFUSE))
+    kind = ConditionType.METRICS_AVAILABLE
+
+    told = conditions((), facts(1, 1, 1, load=unmeasured, profile=whole), 1, 0.0)
+
+    sized = next(one for one in told if one.type == kind)
+    assert (str(sized.status), sized.reason) == ("True", "SecondsFromProfile")
+    assert "take in diffuse, decode is what the profile says" in sized.message
+    told = conditions((), facts(1, 1, 1, load=unmeasured, profile=partial), 1, 0.0)
+    held = next(one for one in told if one.type == kind)
+    assert (str(held.status), held.reason) == ("Unknown", "SecondsUnknown")
+    assert "take in decode is not known" in held.message
+
+
+@pytest.mark.parametrize("ready", [(1, 1, 1), (1, 0, 1), (0, 0, 0)])
+def test_a_profile_that_cannot_be_read_degrades_and_explains_nothing_else(
+    ready: tuple[int, ...],
+) -> None:
+    problem = Problem(reason="ProfileUnreadable", message="no")
+    healthy, ailing = facts(*ready), facts(*ready, profile_problem=problem)
+
+    assert verdict(ConditionType.DEGRADED, ailing) == ("True", "ProfileUnreadable")
+    for kind in set(ConditionType) - {ConditionType.DEGRADED}:
+        assert verdict(kind, ailing) == verdict(kind, healthy)
+    both = facts(*ready, profile_problem=problem, problems=(BROKEN,))
+    assert verdict(ConditionType.DEGRADED, both) == ("True", "CannotStart")
 
 
 def test_scaling_is_limited_by_bounds_or_by_the_cluster() -> None:

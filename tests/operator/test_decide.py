@@ -11,8 +11,10 @@ from tridentserve.domain.load import UNKNOWN, Load, StageTime
 from tridentserve.domain.pipeline import PipelineSpec
 from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape
 from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.manifest.profile_files import builtin
 from tridentserve.manifest.status import PlanReason, PlanStatus, StageStatus, Status
 from tridentserve.manifest.v1alpha1 import parse
+from tridentserve.planner.cost import CostModel
 from tridentserve.planner.pools import Patience, PoolKey, PoolState, SetReplicas
 from tridentserve.planner.protocols import PlacementInputs
 from tridentserve.planner.registry import PLACEMENT_NAMES, placement_planner
@@ -82,6 +84,7 @@ def look(
     memory: Memory,
     *,
     load: Load = UNKNOWN,
+    cost: CostModel | None = None,
     status: Status | None = None,
     now: float = 1000.0,
 ) -> Decision:
@@ -91,6 +94,7 @@ def look(
         tuple(there),
         load,
         memory,
+        cost=cost,
         status=status or Status(),
         patience=Patience(),
         now=now,
@@ -119,6 +123,55 @@ def test_the_planner_that_the_resource_names_is_the_one_that_places(name: str) -
     )
     assert decision.plan.pools == placement_planner(name).plan(asked).pools
     assert (decision.plan.workers(Stage.DIFFUSE) == 1) == (name == "Static")
+
+
+def test_a_profile_sizes_what_was_never_measured_and_nothing_else() -> None:
+    wanted, profile = spec(), builtin("sd3")
+    seconds = [
+        one.fixed_s + one.step_s * profile.steps
+        for one in profile.samples
+        if one.stage is Stage.DIFFUSE and one.strategy.degree == one.batch == 1
+    ]
+    mean_s = sum(seconds) / len(seconds)
+    encode = StageTime(stage=Stage.ENCODE, fraction_percent=100, seconds=3.0)
+    load = Load(arrivals_per_s=0.5, seconds=(encode,))
+
+    decision = look(wanted, [], Memory(), load=load, cost=CostModel(profile))
+
+    reasons = {reason.stage: reason.message for reason in decision.plan.reasons}
+    assert "0.50 requests/s x 3 s at 100 %" in reasons[Stage.ENCODE]
+    assert f"0.50 requests/s x {mean_s:.3g} s at 100 %" in reasons[Stage.DIFFUSE]
+
+
+def test_another_profile_is_looked_at_at_once() -> None:
+    load, cost = Load(arrivals_per_s=0.5), CostModel(builtin("sd3"))
+    first = look(spec(), pools(1, 1, 1), Memory(), load=load)
+    assert first.plan.workers(Stage.DIFFUSE) == 1
+
+    told = look(spec(), pools(1, 1, 1), first.memory, load=load, cost=cost, now=1001.0)
+
+    assert told.plan.workers(Stage.DIFFUSE) > 1
+    equal = CostModel(builtin("sd3"))
+    again = look(spec(), pools(1, 1, 1), told.memory, load=load, cost=equal, now=1002.0)
+    assert again.memory.planned_s == 1001.0
+
+
+def test_a_profile_that_is_gone_lets_nothing_shrink() -> None:
+    load, cost = Load(arrivals_per_s=0.5), CostModel(builtin("sd3"))
+    told = look(spec(), pools(1, 1, 1), Memory(), load=load, cost=cost)
+    sizes = [told.plan.workers(stage) for stage in STAGES]
+    fractions = {pool.shape.fraction_percent for pool in told.plan.pools}
+    assert max(sizes) > 1
+
+    there = [
+        pool(one.shape.stages[0], one.workers, one.shape.fraction_percent)
+        for one in told.plan.pools
+    ]
+    for memory, status in ((told.memory, Status()), (Memory(), status_of(told.plan))):
+        for now in (1001.0, 1100.0, 9000.0):
+            bare = look(spec(), there, memory, load=load, status=status, now=now)
+            assert [bare.plan.workers(stage) for stage in STAGES] == sizes
+            assert {one.shape.fraction_percent for one in bare.plan.pools} == fractions
 
 
 def test_the_first_look_at_nothing_asks_for_the_least_of_everything() -> None:

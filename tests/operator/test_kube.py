@@ -91,6 +91,16 @@ async def test_apply_is_server_side_by_force_under_our_name(server: Server, kube
     assert server.content_types == ["application/apply-patch+yaml"]
 
 
+async def test_one_object_is_asked_for_by_its_name(server: Server, kube: Kube) -> None:
+    server.body = {"data": {"profile.json": "{}"}}
+
+    assert await kube.get("ConfigMap", "ns", "own") == server.body
+    assert server.requests[0][:2] == ("GET", "/api/v1/namespaces/ns/configmaps/own")
+    server.status, server.body = 404, {"message": "not found"}
+    with pytest.raises(NotFoundError):
+        await kube.get("ConfigMap", "ns", "own")
+
+
 async def test_the_status_is_a_resource_of_its_own(server: Server, kube: Kube) -> None:
     body = {"kind": "DiffusionPipeline", "metadata": {"name": "flux", "namespace": "ns"}}
 
