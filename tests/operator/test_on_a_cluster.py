@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.manifest.profile_text import profile_text
 
 from tridentserve_local.cluster import LocalCluster
 from tridentserve_local.testing import apply, eventually, get
@@ -271,6 +272,29 @@ def test_a_redis_secret_that_is_not_there_degrades_with_its_name_and_serves_once
     address = f"--from-literal=url={operator.cluster.redis_url}"
     operator.kubectl("create", "secret", "generic", "redis-address", address)
     operator.wait()
+
+
+def test_a_profile_comes_from_its_config_map_and_one_that_is_wrong_is_told_meanwhile(
+    operator: Operator,
+) -> None:
+    operator.apply(operator.model("a"), profile={"configMapRef": {"name": "own"}})
+    operator.wait()
+    degraded = operator.condition("Degraded")
+    assert degraded["reason"] == "ProfileUnreadable"
+    assert f"there is no ConfigMap {operator.namespace}/own" in degraded["message"]
+    pods = operator.names("pods")
+
+    operator.kubectl("create", "configmap", "own", "--from-literal=profile.json={}")
+    eventually(lambda: "profile.json: format" in operator.condition("Degraded")["message"])
+    file = operator.folder / "profile.json"
+    file.write_text(profile_text(name="measured here"))
+    operator.kubectl("delete", "configmap", "own")
+    operator.kubectl("create", "configmap", "own", f"--from-file={file}")
+
+    eventually(lambda: operator.condition("Degraded")["status"] == "False")
+    eventually(lambda: "measured here" in operator.kubectl("logs", "deploy/flux-router"))
+    assert "profile not understood" in operator.kubectl("logs", "deploy/flux-router")
+    assert operator.names("pods") == pods
 
 
 def test_what_somebody_deletes_or_edits_is_set_right(operator: Operator) -> None:
