@@ -1,5 +1,6 @@
-"""Every example can be applied as it stands."""
+"""Every example can be applied as it stands, those of the handbook too."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import yaml
 from tridentserve.manifest.base import KIND
 from tridentserve.manifest.v1alpha1 import parse, parse_served
 
-EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("**/*.yaml"))
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("**/*.yaml"))
+BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def pipelines_of(path: Path) -> list[dict[str, Any]]:
@@ -21,6 +24,17 @@ def pipelines_of(path: Path) -> list[dict[str, Any]]:
 def test_an_example_is_good(path: Path) -> None:
     for body in pipelines_of(path):
         assert parse(body).spec.to_domain(parse(body).name).stages
+
+
+def test_a_pipeline_in_the_handbook_is_good() -> None:
+    blocks = [
+        block for page in (ROOT / "docs").glob("*.md") for block in BLOCK.findall(page.read_text())
+    ]
+    bodies = [yaml.safe_load(block) for block in blocks if f"kind: {KIND}" in block]
+
+    assert bodies
+    for body in bodies:
+        parse(body)
 
 
 def test_there_are_examples_with_and_without_gpus() -> None:
