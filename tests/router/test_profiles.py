@@ -53,7 +53,10 @@ async def test_a_built_in_profile_tells_seconds_and_deadlines_before_any_request
     await town.name_profile(SD3)
 
     await until(lambda: told(town) is not None)
-    assert town.router.core.cost.deadline(SHAPE, STEPS, 250) is not None
+    await town.chain()
+    accepted = (await town.generate(steps=STEPS)).events[0].accepted
+    assert accepted.predicted_seconds > 0.0
+    assert accepted.deadline_unix_seconds > 0.0
 
 
 async def test_a_profile_that_is_named_no_more_is_expected_no_more(town: Town) -> None:
