@@ -108,12 +108,13 @@ def _ref(choice: ProfileChoice | None) -> ConfigMapKey | None:
 
 async def _ask(api: Api, pipeline: DiffusionPipeline, ref: ConfigMapKey, kept: KeptProfile) -> None:
     namespace = pipeline.metadata.namespace
+    # Forgotten until there is an answer: after a refusal even an unchanged one is read again.
+    known, kept.version = kept.version, ""
     try:
         body = await _get(api, namespace, ref.name)
-        version = "" if body is None else str(body["metadata"].get("resourceVersion", ""))
-        if version and version == kept.version:
+        kept.version = "" if body is None else str(body["metadata"].get("resourceVersion", ""))
+        if kept.version and kept.version == known:
             return
-        kept.version = version
         kept.served = profile_served.from_config_map(ref, namespace, body)
         kept.problem = None
     except InvalidFieldError as error:

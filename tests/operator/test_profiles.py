@@ -158,15 +158,20 @@ def refuse(verb: str, kind: str, name: str) -> None:
         raise InvalidFieldError(f"GET /{kind}/{name}", "configmaps is forbidden")
 
 
-async def test_a_missing_right_is_told_with_what_the_api_server_said(story: "Story") -> None:
-    story.cluster.before_call = refuse
+async def test_a_missing_right_is_told_until_it_is_there(story: "Story") -> None:
+    put(story, step_s=0.1)
     story.apply(profile=OWN)
+    await story.run(10)
+    story.cluster.before_call = refuse
     await story.run(10)
 
     message = story.condition(DEGRADED).message
     assert message.startswith(
         "spec.profile.configMapRef: ConfigMap default/own cannot be read: configmaps is forbidden"
     )
+    story.cluster.before_call = lambda verb, kind, name: None
+    await story.run(10)
+    assert story.condition(DEGRADED).status is ConditionStatus.FALSE
 
 
 async def test_an_api_server_that_does_not_answer_is_no_fault_of_the_profile(
