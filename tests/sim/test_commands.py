@@ -1,6 +1,7 @@
 """`tridentserve sim` and `tridentserve plan`, from files to files."""
 
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,52 @@ def test_plan_takes_the_profile_that_ships_for_the_model(
     given = ["plan", "-f", str(folder / "p.yaml"), "--trace", str(folder / "day.jsonl")]
     assert main(given) == 0
     assert "profile flux, taken for spec.model.uri file:///models/flux" in capsys.readouterr().out
+
+
+OWN = "configMapRef: {name: own}"
+
+
+@pytest.mark.parametrize("more", [(), ("--profile", "sd3")])
+def test_plan_takes_the_profile_that_the_pipeline_names(
+    folder: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "p.yaml").write_text(f"{PIPELINE}  profile: {{name: sd3}}\n")
+    given = ["plan", "-f", str(folder / "p.yaml"), "--trace", str(folder / "day.jsonl")]
+    assert main([*given, *more]) == 0
+    assert "profile sd3, named by spec.profile.name of default/flux" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("profile", "more", "words"),
+    [
+        ("name: sd3", ("--profile", "flux"), "flux contradicts spec.profile.name, sd3"),
+        ("name: sd3", ("--profile", "own.json"), "own.json contradicts spec.profile.name, sd3"),
+        (OWN, (), "--profile: is needed: give the file that profile.json of the ConfigMap own"),
+        (OWN, ("--profile", "flux"), "flux contradicts spec.profile.configMapRef"),
+    ],
+)
+def test_plan_goes_by_no_other_profile_than_the_pipeline(
+    folder: Path,
+    profile: str,
+    more: tuple[str, ...],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (folder / "p.yaml").write_text(f"{PIPELINE}  profile: {{{profile}}}\n")
+    given = ["plan", "-f", str(folder / "p.yaml"), "--trace", str(folder / "day.jsonl")]
+    assert main([*given, *more]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_the_file_of_a_config_map_is_taken(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "p.yaml").write_text(f"{PIPELINE}  profile: {{{OWN}}}\n")
+    shipped = files("tridentserve.manifest").joinpath("profiles", "flux.json")
+    (folder / "own.json").write_text(shipped.read_text())
+    given = ["plan", "-f", str(folder / "p.yaml"), "--trace", str(folder / "day.jsonl")]
+    assert main([*given, "--profile", str(folder / "own.json")]) == 0
+    assert "own.json" in capsys.readouterr().out
 
 
 def test_plan_runs_as_many_steps_as_it_is_told(

@@ -4,8 +4,9 @@ The placement comes from the planner that the pipeline names (or `--placement`),
 of the recording; attainment, latency and GPU-hours come from replaying the recording on it in the
 simulator. `--sweep gpus=8..64` repeats that over numbers of GPUs.
 
-What stages take comes from a profile: the one that ships for the model that the pipeline names, or
-`--profile`. The built-in ones are of one kind of GPU, and hold assumptions; the output says so.
+What stages take comes from a profile: the pipeline's `spec.profile.name`, or `--profile`, or the
+one that ships for the model that it names. The built-in ones are of one kind of GPU, and hold
+assumptions; the output says so.
 
 Exit status: 0 done, 1 a file or value is wrong (the message names file, line and field).
 """
@@ -17,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tridentserve.domain.pipeline import PipelineSpec
-from tridentserve.domain.profiles import Profile
 from tridentserve.errors import InvalidFieldError
 from tridentserve.manifest import profile_files, v1alpha1
 from tridentserve.planner.cost import CostModel
@@ -26,7 +26,7 @@ from tridentserve.sim import plots
 from tridentserve.sim.files import YamlFile, read_yaml
 from tridentserve.sim.plan import words
 from tridentserve.sim.plan.forecast import Question, forecast, sweep
-from tridentserve.sim.plan.profiles import named_by
+from tridentserve.sim.plan.profiles import chosen
 from tridentserve.sim.reading import read_trace
 from tridentserve.sim.workload import Ask
 
@@ -42,8 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="of all requests, instead of the trace's own")
     parser.add_argument(
         "--profile",
-        help=f"a file, or one of {', '.join(profile_files.BUILTIN_NAMES)}; where left out, the one"
-        " that the pipeline's spec.model.uri or metadata.name stands for",
+        help=f"a file, or one of {', '.join(profile_files.BUILTIN_NAMES)}; where left out, the"
+        " pipeline's spec.profile.name, else the one that its spec.model.uri or metadata.name"
+        " stands for",
     )
     parser.add_argument("--gpus", type=int, default=8, help="GPUs in all (8)")
     parser.add_argument("--gpus-per-node", type=int, default=8, help="GPUs of a node (8)")
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """
     _check(args)
     pipeline = _Pipeline.read(args.file)
-    profile, why = _profile(args.profile, pipeline.resource)
+    profile, why = chosen(args.profile, pipeline.resource)
     question = Question(
         spec=pipeline.spec,
         profile=profile,
@@ -140,16 +141,6 @@ def _located(file: YamlFile, error: InvalidFieldError) -> InvalidFieldError:
         int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", error.field)
     ]
     return file.blame(parts, error.problem, missing=True)
-
-
-def _profile(given: str | None, pipeline: v1alpha1.DiffusionPipeline) -> tuple[Profile, str]:
-    """The profile, and why this one."""
-    if given is None:
-        name, why = named_by(pipeline)
-        return profile_files.builtin(name), f"taken for {why}"
-    if given in profile_files.BUILTIN_NAMES:
-        return profile_files.builtin(given), "built in"
-    return profile_files.read(Path(given)), f"read from {given}"
 
 
 def _asks(trace: Path, steps: int | None) -> tuple[Ask, ...]:
