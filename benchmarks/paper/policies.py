@@ -177,7 +177,7 @@ def ablations() -> tuple[Contender, ...]:
     )
 
 
-CHOSEN = {"theirs": "theirs/inverted/diffuse/w0.5/e0.8"}
+CHOSEN = {"theirs": "theirs/inverted/diffuse/w0.5/e0.6"}
 """Who speaks for the family: the best of the rounds of section `family` as they are measured."""
 
 

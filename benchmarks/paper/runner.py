@@ -34,6 +34,8 @@ from paper.policies import BOUND
 from tridentserve.errors import InvalidFieldError
 
 _DECIDES = ("domain", "planner", "sim", "manifest/profiles")
+_BESIDE = Path("sim/plan")
+"""A command for users: it asks the simulator, and no run asks it."""
 _OURS = ("bounds.py", "cells.py", "jobs.py", "outcomes.py")
 
 
@@ -77,7 +79,12 @@ def group_of(section: str) -> str:
 def source_hash() -> str:
     """Of all files on which a result depends."""
     root = Path(tridentserve.__path__[0])
-    files = [one for part in _DECIDES for one in sorted((root / part).rglob("*"))]
+    files = [
+        file
+        for part in _DECIDES
+        for file in sorted((root / part).rglob("*"))
+        if not file.is_relative_to(root / _BESIDE)
+    ]
     files += [Path(__file__).with_name(name) for name in _OURS]
     digest = sha256()
     for file in files:
