@@ -14,7 +14,14 @@ from itertools import product
 from paper.cells import Cell
 
 PIPELINES = ("cogvideox", "flux", "hunyuanvideo", "sd3")
-WORLDS: tuple[tuple[float, float], ...] = ((10.5, 1.2), (6.0, 1.3))
+WORLDS: tuple[tuple[float, float], ...] = (
+    (10.5, 1.2),
+    (6.0, 1.3),
+    (2.0, 1.3),
+    (4.0, 1.3),
+    (8.0, 1.3),
+    (21.0, 1.2),
+)
 """Decode seconds and slow-downs for CogVideoX that pass the validity fit, the usual one first."""
 CORE = (
     (0.85, "2.5x"),
