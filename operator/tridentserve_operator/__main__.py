@@ -26,7 +26,6 @@ from tridentserve_operator.loop import Loop
 from tridentserve_operator.prometheus import Prometheus
 from tridentserve_operator.reconcile import Reconciler
 from tridentserve_operator.settings import Settings, from_environment
-from tridentserve_operator.views import EXIT_CANNOT_START
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ def main() -> int:
         logs.configure(settings.log_format)
     except (TridentServeError, ValueError) as error:
         print(f"tridentserve-operator: {error}", file=sys.stderr)
-        return EXIT_CANNOT_START
+        return os.EX_CONFIG
     # kopf tells of every handler that it calls, and the libraries of every request.
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("aiohttp").setLevel(logging.WARNING)
@@ -107,7 +106,7 @@ def main() -> int:
         asyncio.run(serve(settings, os.environ.get(ENV_POD_NAME, "tridentserve-operator")))
     except (TridentServeError, ConfigException) as error:
         print(f"tridentserve-operator: {error}", file=sys.stderr)
-        return EXIT_CANNOT_START
+        return os.EX_CONFIG
     except KeyboardInterrupt:
         return 130
     except BaseExceptionGroup:

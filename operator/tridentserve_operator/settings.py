@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from tridentserve.domain.names import (
     ENV_CPU_UNIT,
-    ENV_LOG_FORMAT,
     ENV_POD_IP,
     ENV_PREFIX,
     ENV_REDIS_URL,
     PORT_METRICS,
 )
 from tridentserve.errors import InvalidFieldError
+from tridentserve.manifest.environment import log_format, port
 
 _MILLI = 1000
 
@@ -111,13 +111,13 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         load_max_age_s=seconds("LOAD_MAX_AGE_SECONDS", default.load_max_age_s),
         router_cluster_role=text("ROUTER_CLUSTER_ROLE", default.router_cluster_role),
         watch_namespaces=words("WATCH_NAMESPACES", ","),
-        log_format=_log_format(environment.get(ENV_LOG_FORMAT) or default.log_format),
+        log_format=log_format(environment, default.log_format),
         tick_s=seconds("TICK_SECONDS", default.tick_s),
         step_timeout_s=seconds("STEP_TIMEOUT_SECONDS", default.step_timeout_s),
         unschedulable_s=seconds("UNSCHEDULABLE_SECONDS", default.unschedulable_s),
         retry_s=seconds("RETRY_SECONDS", default.retry_s),
         host=environment.get(ENV_POD_IP, default.host),
-        port=_port(_variable("METRICS_PORT"), environment.get(_variable("METRICS_PORT"))),
+        port=port(environment, _variable("METRICS_PORT"), default.port),
     )
 
 
@@ -131,12 +131,6 @@ def _absolute(variable: str, path: str) -> str:
     return path
 
 
-def _log_format(value: str) -> str:
-    if value not in ("json", "text"):
-        raise InvalidFieldError(ENV_LOG_FORMAT, f"{value!r}; use json or text")
-    return value
-
-
 def _positive(variable: str, value: str | None, otherwise: float) -> float:
     if value is None or value == "":
         return float(otherwise)
@@ -148,11 +142,3 @@ def _positive(variable: str, value: str | None, otherwise: float) -> float:
     if not 0 < number < float("inf"):
         raise InvalidFieldError(variable, f"{value!r} is no number above 0")
     return number
-
-
-def _port(variable: str, value: str | None) -> int:
-    if value is None or value == "":
-        return PORT_METRICS
-    if not value.isdigit() or int(value) > 65535:
-        raise InvalidFieldError(variable, f"{value!r} is no port; use 0 to 65535")
-    return int(value)

@@ -4,6 +4,7 @@ The indexes hold these for every pod and Deployment of every pipeline, so a body
 and templates stay out. Nothing here asks a server or a clock.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,10 +26,6 @@ from tridentserve.domain.stages import parse_stages_label
 ROUTER = "router"
 """Value of the component label of a router; workers have their stages there."""
 GPU = "nvidia.com/gpu"
-
-EXIT_CANNOT_START = 78
-"""A worker or router that says with its last line why it can never start as it is set up."""
-
 _LOOP = 2
 """Restarts without ever becoming ready that are no accident any more."""
 
@@ -234,7 +231,8 @@ def _kind(container: Body, code: int) -> str:
     # runs for a second of every back-off, and must not seem to recover each time.
     if container.get("ready"):
         return "Exited"
-    if code == EXIT_CANNOT_START:
+    # With its last line it said why it can never start as it is set up.
+    if code == os.EX_CONFIG:
         return "CannotStart"
     return "CrashLoop" if int(container.get("restartCount") or 0) >= _LOOP else "Exited"
 

@@ -14,8 +14,6 @@ from tridentserve_router.pods import KubernetesPods
 from tridentserve_router.profiles import KubernetesConfigMaps
 from tridentserve_router.settings import RouterSettings, from_environment
 
-BAD_CONFIGURATION = 78
-
 
 async def serve(settings: RouterSettings) -> None:
     """Run until SIGTERM or SIGINT, then drain.
@@ -50,7 +48,7 @@ def main() -> int:
         asyncio.run(serve(settings))
     except (InvalidFieldError, UnavailableError) as error:
         print(f"tridentserve-router cannot start: {error}", file=sys.stderr)
-        return BAD_CONFIGURATION
+        return os.EX_CONFIG
     return 0
 
 

@@ -1,7 +1,7 @@
 """What the router is told by its environment: read once, checked at once, frozen.
 
 Every variable has its name in `domain.names`. A bad value is an `InvalidFieldError` that names the
-variable, which ends the process with code 78.
+variable, which ends the process with `os.EX_CONFIG`.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from tridentserve.domain import names
 from tridentserve.domain.ids import PipelineName
 from tridentserve.errors import InvalidFieldError
-
-_HIGHEST_PORT = 65_535
-_DAY_S = 86_400.0
+from tridentserve.manifest.environment import DAY_S, log_format, number, port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +39,13 @@ def from_environment(environ: Mapping[str, str]) -> RouterSettings:
     Raises:
         InvalidFieldError: a value is missing or wrong; `field` is the variable.
     """
-    log_format = environ.get(names.ENV_LOG_FORMAT) or "text"
-    if log_format not in ("json", "text"):
-        raise InvalidFieldError(names.ENV_LOG_FORMAT, f"{log_format!r}; use json or text")
     return RouterSettings(
         pipeline=_pipeline(environ),
         host=environ.get(names.ENV_POD_IP) or "127.0.0.1",
-        grpc_port=_port(environ, names.ENV_GRPC_PORT, names.PORT_GRPC),
-        metrics_port=_port(environ, names.ENV_METRICS_PORT, names.PORT_METRICS),
-        drain_s=_seconds(environ, names.ENV_DRAIN_SECONDS, 120.0),
-        log_format=log_format,
+        grpc_port=port(environ, names.ENV_GRPC_PORT, names.PORT_GRPC),
+        metrics_port=port(environ, names.ENV_METRICS_PORT, names.PORT_METRICS),
+        drain_s=number(environ, names.ENV_DRAIN_SECONDS, 120.0, 0.0, DAY_S),
+        log_format=log_format(environ, "text"),
     )
 
 
@@ -64,22 +59,3 @@ def _pipeline(environ: Mapping[str, str]) -> PipelineName:
             names.ENV_PIPELINE, f"{value!r}; name the pipeline as namespace/name"
         )
     return PipelineName(value)
-
-
-def _port(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name) or str(default)
-    if not text.isdecimal() or int(text) > _HIGHEST_PORT:
-        raise InvalidFieldError(name, f"{text!r}; use a whole number from 0 to {_HIGHEST_PORT}")
-    return int(text)
-
-
-def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
-    text = environ.get(name) or str(default)
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    # Written so that `nan`, which compares false with everything, is refused too.
-    if not 0.0 <= value <= _DAY_S:
-        raise InvalidFieldError(name, f"{text!r}; use seconds from 0 to {_DAY_S:.0f}")
-    return value

@@ -12,9 +12,6 @@ from tridentserve.errors import TridentServeError
 from tridentserve.stage import settings, worker
 from tridentserve.telemetry import logs
 
-EXIT_CONFIGURATION = 78
-"""EX_CONFIG: starting again will not help, somebody has to change something."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM; the exit code.
@@ -45,7 +42,7 @@ def _run(stages: str | None) -> int:
         asyncio.run(worker.run(own))
     except TridentServeError as error:
         print(f"cannot start: {error}", file=sys.stderr)
-        return EXIT_CONFIGURATION
+        return os.EX_CONFIG
     return 0
 
 

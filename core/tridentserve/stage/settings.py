@@ -2,25 +2,22 @@
 
 Every variable has its name in `domain.names`. Without any of those that a pod gets (`POD_IP`, …) a
 worker still runs, by hand, on 127.0.0.1; only the model folder and the stages have no default. A
-bad value is an `InvalidFieldError` that names the variable, which ends the process with code 78.
+bad value is an `InvalidFieldError` that names the variable; the process ends with `os.EX_CONFIG`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from tridentserve.domain import names
 from tridentserve.domain.ids import DeviceId, NodeId, PipelineName, PoolName, Revision, WorkerId
 from tridentserve.domain.stages import STAGES, Stage, stages_label
 from tridentserve.errors import InvalidFieldError
+from tridentserve.manifest.environment import DAY_S, integer, log_format, number, port
 
 _DEVICES = "NVIDIA_VISIBLE_DEVICES"
 _NO_DEVICES = ("", "none", "void")
 _MAX_BATCH = 1024
-_DAY_S = 86_400.0
-
-_N = TypeVar("_N", int, float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,19 +85,19 @@ def from_environment(environ: Mapping[str, str], stages: str | None = None) -> S
         revision=Revision(environ.get(names.ENV_REVISION) or "000000"),
         devices=_devices(environ.get(_DEVICES, ""), node, pod_uid),
         host=environ.get(names.ENV_POD_IP) or "127.0.0.1",
-        grpc_port=_integer(environ, names.ENV_GRPC_PORT, names.PORT_GRPC, 0, 65_535),
-        metrics_port=_integer(environ, names.ENV_METRICS_PORT, names.PORT_METRICS, 0, 65_535),
-        fraction_percent=_integer(environ, names.ENV_FRACTION_PERCENT, 100, 1, 100),
-        threads=_integer(environ, names.ENV_THREADS, 0, 0, 4096) or None,
+        grpc_port=port(environ, names.ENV_GRPC_PORT, names.PORT_GRPC),
+        metrics_port=port(environ, names.ENV_METRICS_PORT, names.PORT_METRICS),
+        fraction_percent=integer(environ, names.ENV_FRACTION_PERCENT, 100, 1, 100),
+        threads=integer(environ, names.ENV_THREADS, 0, 0, 4096) or None,
         dtype=environ.get(names.ENV_DTYPE) or "float32",
-        max_batch=_integer(environ, names.ENV_MAX_BATCH, 1, 1, _MAX_BATCH),
-        max_wait_s=_number(environ, names.ENV_MAX_WAIT_MS, 5.0, 0.0, 60_000.0) / 1000.0,
+        max_batch=integer(environ, names.ENV_MAX_BATCH, 1, 1, _MAX_BATCH),
+        max_wait_s=number(environ, names.ENV_MAX_WAIT_MS, 5.0, 0.0, 60_000.0) / 1000.0,
         redis_url=environ.get(names.ENV_REDIS_URL) or None,
         shm_dir=Path(shm_dir) if shm_dir else None,
-        tensor_ttl_s=_number(environ, names.ENV_TENSOR_TTL_SECONDS, 1800.0, 1.0, _DAY_S),
-        stall_s=_number(environ, names.ENV_STALL_SECONDS, 600.0, 0.1, _DAY_S),
-        drain_s=_number(environ, names.ENV_DRAIN_SECONDS, 120.0, 0.0, _DAY_S),
-        log_format=_log_format(environ),
+        tensor_ttl_s=number(environ, names.ENV_TENSOR_TTL_SECONDS, 1800.0, 1.0, DAY_S),
+        stall_s=number(environ, names.ENV_STALL_SECONDS, 600.0, 0.1, DAY_S),
+        drain_s=number(environ, names.ENV_DRAIN_SECONDS, 120.0, 0.0, DAY_S),
+        log_format=log_format(environ, "text"),
     )
 
 
@@ -130,43 +127,3 @@ def _devices(value: str, node: NodeId, pod_uid: str) -> tuple[DeviceId, ...]:
     if not uuids or value.strip() in _NO_DEVICES:
         return (DeviceId(f"cpu/{pod_uid}"),)
     return tuple(DeviceId(f"{node}/{uuid}") for uuid in uuids)
-
-
-def _log_format(environ: Mapping[str, str]) -> str:
-    value = environ.get(names.ENV_LOG_FORMAT) or "text"
-    if value not in ("json", "text"):
-        raise InvalidFieldError(names.ENV_LOG_FORMAT, f"{value!r}; use json or text")
-    return value
-
-
-def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
-    return _between(environ, name, default, low, high, int, "a whole number")
-
-
-def _number(
-    environ: Mapping[str, str], name: str, default: float, low: float, high: float
-) -> float:
-    return _between(environ, name, default, low, high, float, "a number")
-
-
-def _between(
-    environ: Mapping[str, str],
-    name: str,
-    default: _N,
-    low: _N,
-    high: _N,
-    parse: Callable[[str], _N],
-    kind: str,
-) -> _N:
-    text = environ.get(name)
-    if not text:
-        return default
-    problem = InvalidFieldError(name, f"{text!r}; use {kind} between {low} and {high}")
-    try:
-        value = parse(text)
-    except ValueError:
-        raise problem from None
-    # Written so that `nan`, which compares false with everything, is refused too.
-    if not low <= value <= high:
-        raise problem
-    return value
