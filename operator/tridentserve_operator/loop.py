@@ -110,6 +110,7 @@ class Loop:
                 continue
             if name not in there:
                 del self._entries[name]
+                self._metrics.forget(name)
             elif self._is_due(name, entry, now):
                 self._dirty.discard(name)
                 entry.task = asyncio.create_task(self._look(name, entry, sources))
@@ -132,16 +133,17 @@ class Loop:
                 with self._metrics.reconcile.time():
                     next_s = await self._reconciler.look(body, observed, entry.kept, now)
             except TemporaryError as error:
-                delay_s = self._failed(entry)
+                delay_s = self._failed(name, entry)
                 extra = {"pipeline": name, "problem": str(error), "again_s": delay_s}
                 log.warning("look failed", extra=extra)
             except Exception:  # the border of one pipeline: a defect in it must not stop the others
-                delay_s = self._failed(entry)
+                delay_s = self._failed(name, entry)
                 log.exception("look broke", extra={"pipeline": name, "again_s": delay_s})
             else:
                 entry.failures, entry.next_look_s = 0, next_s
 
-    def _failed(self, entry: _Entry) -> float:
+    def _failed(self, name: PipelineName, entry: _Entry) -> float:
+        self._metrics.failures.labels(name).inc()
         delay_s: float = min(_LAST_DELAY_S, _FIRST_DELAY_S * 2**entry.failures)
         entry.failures = min(entry.failures + 1, 10)
         entry.next_look_s = self._clock() + delay_s

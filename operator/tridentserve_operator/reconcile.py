@@ -226,6 +226,7 @@ class Reconciler:
         *,
         old: Status | None = None,
     ) -> None:
+        self._metrics.conditions(pipeline.name, {one.type: one.status for one in status.conditions})
         old = old if old is not None else _old(pipeline, kept)
         if status == old:
             kept.status = status

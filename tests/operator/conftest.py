@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from tridentserve.domain.ids import PipelineName, PoolName
 from tridentserve.domain.stages import Stage
-from tridentserve.manifest.status import Condition, ConditionType, Status
+from tridentserve.manifest.status import Condition, ConditionStatus, ConditionType, Status
 from tridentserve.telemetry.metrics import OperatorMetrics
 from tridentserve_operator.prometheus import Answer, Series
 from tridentserve_operator.reconcile import Kept, Reconciler
@@ -97,6 +97,16 @@ class Story:
         found = self.status.condition(kind)
         assert found is not None, f"no condition {kind}"
         return found
+
+    def shown(self, kind: ConditionType) -> str:
+        """The status of a condition as the metric shows it."""
+        name = "tridentserve_pipeline_condition"
+        (status,) = (
+            one
+            for one in ConditionStatus
+            if self.registry.get_sample_value(name, {"pipeline": FLUX, "type": kind, "status": one})
+        )
+        return status
 
     def replicas(self) -> dict[str, int]:
         """Replicas of every Deployment by name."""

@@ -73,10 +73,11 @@ class Bench:
         self.now = 1000.0
         self.looks, self.sources = Looks(), Sources(*names)
         self.health = Health(lambda: self.now)
-        metrics = OperatorMetrics(CollectorRegistry())
+        self.registry = CollectorRegistry()
+        self.metrics = OperatorMetrics(self.registry)
         self.loop = Loop(
             self.looks,  # type: ignore[arg-type]
-            metrics,
+            self.metrics,
             self.health,
             lambda: self.now,
             tick_s=1.0,
@@ -183,6 +184,36 @@ async def test_an_observation_that_breaks_is_retried_later_and_not_every_tick() 
         await bench.tick()
 
     assert [later - earlier for earlier, later in pairwise(tried)] == [1, 2, 4]
+
+
+async def test_failures_are_counted_for_each_pipeline() -> None:
+    bench = Bench(A, B)
+    bench.looks.error["a"] = UnavailableError("HTTP 500")
+    for name in (A, B):
+        bench.loop.mark(name)
+    await bench.tick()
+    await bench.tick()
+
+    def counted(name: PipelineName) -> float | None:
+        return bench.registry.get_sample_value(
+            "tridentserve_reconcile_failures_total", {"pipeline": name}
+        )
+
+    assert (counted(A), counted(B)) == (2, None)
+
+
+async def test_a_pipeline_that_is_gone_alerts_nobody_any_more() -> None:
+    bench = Bench(A)
+    shown = {"pipeline": A, "type": "Degraded", "status": "True"}
+    bench.loop.mark(A)
+    await bench.tick()
+    bench.metrics.conditions(A, {"Degraded": "True"})
+    assert bench.registry.get_sample_value("tridentserve_pipeline_condition", shown) == 1
+
+    del bench.sources.bodies[A]
+    await bench.tick()
+
+    assert bench.registry.get_sample_value("tridentserve_pipeline_condition", shown) is None
 
 
 async def test_success_forgets_the_failures() -> None:

@@ -476,11 +476,13 @@ async def test_a_failure_that_is_mended_is_told_and_its_last_words_stay(story: "
     story.apply()
     await story.run(5)
     assert story.condition(DEGRADED).reason == "CrashLoop"
+    assert story.shown(DEGRADED) == "True"
 
     story.cluster.failing.clear()
     await story.run(5)
 
     assert story.condition(DEGRADED).status is ConditionStatus.FALSE
+    assert story.shown(DEGRADED) == "False"
     assert "Recovered" in story.events()
     assert story.status.last_failure is not None
     assert story.status.last_failure.message == "Segmentation fault"

@@ -52,6 +52,8 @@ def test_the_names_are_those_that_the_documentation_promises() -> None:
         "plan_changes",
         "scaling_decisions",
         "reconcile_duration_seconds",
+        "reconcile_failures",
+        "pipeline_condition",
     }
     assert names(registry) == {f"tridentserve_{name}" for name in prefixed}
 
@@ -60,6 +62,9 @@ def test_the_alerts_of_the_handbook_ask_for_metrics_that_are_there() -> None:
     registry = CollectorRegistry()
     RouterMetrics(registry, PIPELINE)
     WorkerMetrics(registry, PIPELINE, POOL, STAGES)
+    operator = OperatorMetrics(registry)
+    operator.conditions(PIPELINE, {"Available": "True"})
+    operator.failures.labels(PIPELINE)
     handbook = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
     there = {sample.name for metric in registry.collect() for sample in metric.samples}
 
@@ -70,6 +75,31 @@ def test_the_alerts_of_the_handbook_ask_for_metrics_that_are_there() -> None:
     assert len(asked) > 4
     assert asked <= there
     assert {word for one in outcomes for word in one.split("|")} <= set(OUTCOMES)
+
+
+def test_a_condition_is_one_at_its_status_until_its_pipeline_is_gone() -> None:
+    registry = CollectorRegistry()
+    metrics = OperatorMetrics(registry)
+
+    def shown() -> dict[str, float | None]:
+        return {
+            status: registry.get_sample_value(
+                "tridentserve_pipeline_condition",
+                {"pipeline": PIPELINE, "type": "Degraded", "status": status},
+            )
+            for status in ("True", "False", "Unknown")
+        }
+
+    metrics.conditions(PIPELINE, {"Degraded": "False", "Ready": "True"})
+    assert shown() == {"True": 0, "False": 1, "Unknown": 0}
+    metrics.conditions(PIPELINE, {"Degraded": "True", "Ready": "False"})
+    assert shown() == {"True": 1, "False": 0, "Unknown": 0}
+
+    metrics.forget(PIPELINE)
+    metrics.forget(PIPELINE)
+
+    assert shown() == {"True": None, "False": None, "Unknown": None}
+    assert names(registry) >= {"tridentserve_pipeline_condition"}
 
 
 def test_a_router_begins_with_zeros() -> None:

@@ -6,7 +6,8 @@ are initialised to 0, so that a rate is defined from the first scrape on; those 
 store or the operator's reasons appear with their first sample, which a rate does not see.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -16,6 +17,8 @@ from tridentserve.domain.stages import STAGES, Stage
 
 OUTCOMES = ("ok", "invalid", "refused", "cancelled", "deadline", "unavailable", "failed")
 """What becomes of a request; the values of the label `outcome`."""
+_STATUSES = ("True", "False", "Unknown")
+"""Of a condition; the values of the label `status`."""
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 _FAST_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
@@ -197,3 +200,29 @@ class OperatorMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.failures = Counter(
+            "tridentserve_reconcile_failures_total",
+            "Looks at one pipeline that ended with an error; each is tried again.",
+            ["pipeline"],
+            registry=registry,
+        )
+        self._condition = Gauge(
+            "tridentserve_pipeline_condition",
+            "1 for the status that a condition of a pipeline has, 0 for the others.",
+            ["pipeline", "type", "status"],
+            registry=registry,
+        )
+        self._shown: dict[PipelineName, set[str]] = {}
+        """Types of the conditions that are shown of each pipeline."""
+
+    def conditions(self, pipeline: PipelineName, status_by_type: Mapping[str, str]) -> None:
+        """Show the conditions of a pipeline: True, False or Unknown by type."""
+        self._shown.setdefault(pipeline, set()).update(status_by_type)
+        for kind, status in status_by_type.items():
+            for one in _STATUSES:
+                self._condition.labels(pipeline, kind, one).set(one == status)
+
+    def forget(self, pipeline: PipelineName) -> None:
+        """A pipeline is gone, and so is what it would alert for."""
+        for kind, one in product(self._shown.pop(pipeline, ()), _STATUSES):
+            self._condition.remove(pipeline, kind, one)
