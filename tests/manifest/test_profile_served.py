@@ -138,6 +138,21 @@ def test_no_number_however_absurd_ends_whoever_reads_it(text: str) -> None:
     assert "ConfigMap demo/own, profile.json" in refused(text)
 
 
+def of_shapes(count: int) -> str:
+    rows = [{"shape": f"{16 * side}x96x1", "seconds": [1.0]} for side in range(1, count + 1)]
+    return changed(diffuse={"rows": rows}, best_batch=None)
+
+
+def test_a_profile_leaves_a_cost_model_room_for_what_is_measured() -> None:
+    served = from_config_map(REF, "demo", config_map(of_shapes(256)))
+    model = CostModel(served.profile)
+
+    for side in range(1, 600):
+        model.observe(D, Shape(height=side, width=7), 4, 100, 1.0)
+
+    assert "profile.json: says 257 kinds of call of " in refused(of_shapes(257))
+
+
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_whatever_is_in_a_config_map_is_read_or_refused_in_words(text: str) -> None:
     assert refused(text).startswith("spec.profile.configMapRef: ConfigMap demo/own, profile.json")

@@ -24,6 +24,7 @@ It could surprise that a copy of a built-in profile in a ConfigMap refuses what 
 lets in: whoever copies it says that the devices are like that.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -39,6 +40,9 @@ FIELD = "spec.profile"
 _REF = f"{FIELD}.configMapRef"
 _LONGEST = 256 * 1024
 """Characters; the ones that ship have 6,000. Reading holds up all pipelines of the operator."""
+_MOST_SAMPLES = 256
+"""Of one stage; those that ship have up to 40. A cost model keeps 512 kinds of call of a stage and
+needs room for those that are measured; without any, it would fail with every one that is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,10 @@ def from_config_map(ref: ConfigMapKey, namespace: str, body: Object | None) -> S
         profile = profile_files.parse(text, ref.key)
     except InvalidFieldError as error:
         raise InvalidFieldError(_REF, f"{where}, {error}") from error
+    stage, samples = Counter(one.stage for one in profile.samples).most_common(1)[0]
+    if samples > _MOST_SAMPLES:
+        problem = f"says {samples} kinds of call of {stage}; at most {_MOST_SAMPLES} are taken"
+        raise InvalidFieldError(_REF, f"{where}, {ref.key}: {problem}")
     return ServedProfile(profile=profile, vouched=True)
 
 
