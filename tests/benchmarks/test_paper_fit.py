@@ -148,7 +148,8 @@ def test_worlds_of_the_comparison_that_do_not_pass_are_named() -> None:
         }
     )
     assert passing_worlds(one) == (WORLDS[0],)
-    assert "**Cells in c6 f1.3 say nothing of the paper's system** so far" in fit_answer(one)
+    others = " and ".join(f"c{c:g} f{f:g}" for c, f in WORLDS[1:])
+    assert f"**Cells in {others} say nothing of the paper's system** so far" in fit_answer(one)
 
 
 def test_only_near_points_are_ever_simulated() -> None:
