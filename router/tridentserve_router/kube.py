@@ -64,13 +64,18 @@ async def follow(path: str, query: Mapping[str, str]) -> AsyncIterator[Mapping[s
         path: `/api/v1/namespaces/<namespace>/pods` for one.
         query: `labelSelector`, `fieldSelector`.
     """
+    said: str | None = None
     while True:
         try:
             async with await connect() as client, aclosing(_once(client, path, query)) as pictures:
                 async for picture in pictures:
+                    said = None
                     yield picture
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, UnavailableError) as error:
-            _log.warning("watch ended", extra={"path": path, "problem": str(error)})
+            # A right that is missing stays so until somebody acts: once, not twice a second.
+            if str(error) != said:
+                said = str(error)
+                _log.warning("watch ended", extra={"path": path, "problem": said})
         # Also after a watch that ended in order: a server that ends each at once must not be asked
         # a thousand times a second.
         await asyncio.sleep(_PAUSE_S)

@@ -169,6 +169,20 @@ async def test_an_api_server_that_fails_is_asked_again(api: ApiServer) -> None:
     assert len(api.queries) >= 4
 
 
+async def test_a_right_that_is_missing_is_logged_once_and_asked_for_until_it_is_there(
+    api: ApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.objects = [thing("own", data={"a": "1"})]
+    api.failures = [403] * 5
+    seen: list[Any] = []
+    async with following(seen, lambda: KubernetesConfigMaps(PIPELINE).watch("own")):
+        await until(lambda: bool(seen))
+
+    (record,) = (one for one in caplog.records if one.message == "watch ended")
+    assert "403" in record.problem  # type: ignore[attr-defined]
+    assert seen[0]["data"] == {"a": "1"}
+
+
 async def test_a_pod_whose_status_is_longer_than_a_line_buffer_is_read(api: ApiServer) -> None:
     long = pod("long")
     long["metadata"]["annotations"] = {"x": "y" * 300_000}

@@ -1,5 +1,7 @@
 """The profile of the router's pipeline: followed while it runs, without forgetting what it saw."""
 
+import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -14,6 +16,7 @@ from tridentserve.domain.ids import WorkerId
 from tridentserve.domain.pipeline import StageSpec
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.manifest.base import Object
 from tridentserve.manifest.profile_choice import BuiltinProfile, ConfigMapKey, ProfileChoice
 from tridentserve.manifest.profile_files import builtin, parse
 from tridentserve_router.costs import Call, Costs
@@ -122,6 +125,67 @@ async def test_a_broken_profile_leaves_the_one_before_in_force_and_is_logged(
             == 1.0
         )
     )
+
+
+async def test_a_config_map_that_is_named_no_more_is_followed_no_more(town: Town) -> None:
+    town.config_maps.put("own", {"profile.json": profile_text(step_s=3.0)})
+    await town.name_profile(OWN)
+    await until(lambda: told(town) is not None)
+
+    await town.name_profile(SD3)
+    named = town.router.core.cost
+    town.config_maps.put("own", {"profile.json": profile_text(step_s=1.0)})
+    await town.chain()
+
+    assert (await town.generate()).error is None
+    assert town.router.core.cost is named
+    assert named.profile.name == "sd3"
+
+
+class Broken:
+    """ConfigMaps whose watch is a defect."""
+
+    def __init__(self) -> None:
+        """Nobody has watched yet."""
+        self.watched = 0
+
+    async def watch(self, name: str) -> AsyncIterator[Object | None]:
+        """Nothing, ever."""
+        self.watched += 1
+        raise RuntimeError(name)
+        yield None
+
+
+async def test_a_defect_in_following_costs_the_profile_and_not_the_router(
+    town: Town, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = Broken()
+    monkeypatch.setattr(town.router._profiles, "_source", source)
+
+    await town.name_profile(OWN)
+    await until(lambda: any("not followed any more" in one.message for one in caplog.records))
+    await town.chain()
+
+    assert source.watched == 1
+    assert (await town.generate()).error is None
+    await town.name_profile(SD3)
+    await until(lambda: told(town, Shape(height=1024, width=1024)) is not None)
+    assert town.router.core.cost.profile.name == "sd3"
+
+
+async def test_a_profile_of_too_many_kinds_of_call_changes_nothing(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = json.loads(profile_text())
+    file["diffuse"]["rows"] = [
+        {"shape": f"{16 * side}x96x1", "seconds": [1.0]} for side in range(1, 601)
+    ]
+    town.config_maps.put("own", {"profile.json": json.dumps(file)})
+    await town.name_profile(OWN)
+    await until(lambda: any("not understood" in one.message for one in caplog.records))
+    await town.chain()
+
+    assert (await town.generate()).error is None
 
 
 async def test_what_was_measured_outlives_a_profile_that_comes(town: Town) -> None:
