@@ -25,3 +25,9 @@ def draw(count: int, side: int, rng: random.Random) -> tuple[list[str], "Tensor"
     pixels = torch.from_numpy(render_batch([arrange(scene, rng) for scene in scenes], side))
     pictures = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
     return [scene.caption for scene in scenes], pictures
+
+
+def things(pictures: "Tensor") -> "Tensor":
+    """1 where a picture shows some of a thing, else 0, [pictures, 1, height, width]."""
+    # No thing reaches a corner.
+    return (pictures != pictures[:, :, :1, :1]).any(dim=1, keepdim=True).float()

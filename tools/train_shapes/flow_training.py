@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from train_shapes import data, latents, model, text, zeros
 from train_shapes.optimizers import Optimizers
 from train_shapes.schedule import learning_rate
-from train_shapes.settings import Batch, Recipe
+from train_shapes.settings import Batch, Recipe, Round
 from train_shapes.workers import Worker
 
 if TYPE_CHECKING:
@@ -53,21 +53,22 @@ class FlowTask:
         import torch
 
         settings, worker = self._recipe.flow, self._worker
-        self._fill(number // settings.steps_an_epoch)
+        current, first = settings.round_of(number)
+        self._fill(number // settings.steps_an_epoch, current)
         rng = random.Random(f"flow {self._recipe.seed} {number}")
-        batch = data.choose(settings.batches, rng)
+        batch = data.choose(current.batches, rng)
         noise = torch.Generator().manual_seed(rng.getrandbits(62) + worker.rank)
-        loss = self._loss(batch, noise)
+        loss, weighted = self._loss(batch, noise, current.thing_weight)
         self._optimizers.zero_grad()
-        loss.backward()
+        weighted.backward()
         worker.average_gradients(self._net.parameters())
         torch.nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
         self._optimizers.step(
             learning_rate(
-                number,
-                peak=settings.learning_rate,
+                number - first,
+                peak=current.learning_rate,
                 warmup_steps=settings.warmup_steps,
-                steps=settings.steps,
+                steps=current.steps,
             )
         )
         self._follow(number)
@@ -87,10 +88,11 @@ class FlowTask:
         self.mean.load_state_dict(state["mean"])
         self._optimizers.load_state_dict(state["optimizers"])
 
-    def _fill(self, epoch: int) -> None:
+    def _fill(self, epoch: int, current: Round) -> None:
         if epoch != self._epoch:
             self._pools = latents.fill(
                 self._recipe.flow,
+                current.batches,
                 self._vae,
                 self._tokenizer,
                 share=1 / self._worker.count,
@@ -98,12 +100,12 @@ class FlowTask:
             )
             self._epoch = epoch
 
-    def _loss(self, batch: Batch, generator: "Generator") -> Any:
+    def _loss(self, batch: Batch, generator: "Generator", thing_weight: float) -> Any:
         import torch
 
         settings = self._recipe.flow
         count = max(1, batch.count // self._worker.count)
-        clean, ids = self._pools[batch].draw(count, generator)
+        clean, ids, things = self._pools[batch].draw(count, generator)
         dropped = torch.rand(count, 1, generator=generator) < settings.caption_dropout
         ids = torch.where(dropped, self._empty, ids)
         levels = _noise_levels(count, self._recipe.model.shift, generator)
@@ -111,7 +113,9 @@ class FlowTask:
         share = levels[:, None, None, None]
         with torch.autocast("cpu", torch.bfloat16):
             velocity = self._predict(self._net, (1 - share) * clean + share * noise, ids, levels)
-        return (velocity.float() - (noise - clean)).square().mean()
+        error = (velocity.float() - (noise - clean)).square()
+        # Where noise hides the thing itself, weight would draw things wherever one may be.
+        return error.mean(), (error * (1 + thing_weight * (1 - share) * things)).mean()
 
     def _follow(self, number: int) -> None:
         """Move the running mean; it starts fast, so that the first random weights are forgotten."""

@@ -6,6 +6,7 @@ the seed, the worker and the number of the epoch alone.
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +27,15 @@ class Pool:
     """Scaled as the transformer gets them, [pictures, channels, height, width]."""
     ids: "Tensor"
     """Of their captions, [pictures, max tokens]."""
+    things: "Tensor"
+    """1 where a latent pixel holds some of a thing, else 0, [pictures, 1, height, width]."""
 
-    def draw(self, count: int, generator: "Generator") -> tuple["Tensor", "Tensor"]:
-        """Latents and caption ids of some pictures."""
+    def draw(self, count: int, generator: "Generator") -> tuple["Tensor", "Tensor", "Tensor"]:
+        """Latents, caption ids and things of some pictures."""
         import torch
 
         chosen = torch.randint(len(self.ids), (count,), generator=generator)
-        return self.latents[chosen], self.ids[chosen]
+        return self.latents[chosen], self.ids[chosen], self.things[chosen]
 
 
 def encode(vae: Any, pictures: "Tensor") -> "Tensor":
@@ -50,13 +53,27 @@ def encode(vae: Any, pictures: "Tensor") -> "Tensor":
 
 
 def fill(
-    settings: FlowSettings, vae: Any, tokenizer: Any, *, share: float, seed: str
+    settings: FlowSettings,
+    batches: Sequence[Batch],
+    vae: Any,
+    tokenizer: Any,
+    *,
+    share: float,
+    seed: str,
 ) -> dict[Batch, Pool]:
     """The pools of one epoch of a worker that takes `share` of each batch."""
     pools = {}
-    for batch in settings.batches:
+    for batch in batches:
         steps = settings.steps_an_epoch * batch.weight / settings.reuse
         count = max(1, round(batch.count * share * steps))
         captions, pictures = data.draw(count, batch.side, random.Random(f"{seed} {batch.side}"))
-        pools[batch] = Pool(encode(vae, pictures), text.tokenize(tokenizer, captions))
+        encoded = encode(vae, pictures)
+        things = _shrunk(data.things(pictures), pictures.shape[-1] // encoded.shape[-1])
+        pools[batch] = Pool(encoded, text.tokenize(tokenizer, captions), things)
     return pools
+
+
+def _shrunk(things: "Tensor", scale: int) -> "Tensor":
+    import torch
+
+    return torch.nn.functional.max_pool2d(things, scale)

@@ -94,9 +94,7 @@ class VaeTask:
 
 def _weights(pictures: "Tensor", settings: VaeSettings) -> "Tensor":
     """More for things than for the background, of which there is ten times as much."""
-    # No thing reaches a corner.
-    things = (pictures != pictures[:, :, :1, :1]).any(dim=1, keepdim=True)
-    return 1 + settings.thing_weight * things.float()
+    return 1 + settings.thing_weight * data.things(pictures)
 
 
 def _colors(latents: "Tensor", pictures: "Tensor") -> "Tensor":
