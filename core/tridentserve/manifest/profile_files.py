@@ -122,8 +122,9 @@ def _blamed(origin: str, error: ValidationError) -> InvalidFieldError:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    keys = [key for key, _ in pairs]
-    for position, key in enumerate(keys):
-        if key in keys[:position]:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
             raise InvalidFieldError(key, "must not appear twice")
-    return dict(pairs)
+        found[key] = value
+    return found
