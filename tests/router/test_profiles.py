@@ -74,12 +74,13 @@ async def test_a_profile_that_is_named_no_more_is_expected_no_more(town: Town) -
 async def test_the_same_edit_twice_keeps_the_planner_and_its_costs(town: Town) -> None:
     await town.name_profile(SD3)
     await until(lambda: told(town) is not None)
-    cost = town.router.core.cost
+    cost, planner = town.router.core.cost, town.router.core.dispatcher._planner
 
     town.edit(plan="plan-2")
     await until(lambda: town.router.core.pipeline.plan == "plan-2")
 
     assert town.router.core.cost is cost
+    assert town.router.core.dispatcher._planner is planner
 
 
 async def test_a_config_map_is_followed_through_its_edits(town: Town) -> None:
