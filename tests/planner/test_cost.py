@@ -264,6 +264,19 @@ def test_callers_cannot_fill_the_memory_with_shapes() -> None:
     assert sum(len(cost._book.told(stage)) for stage in STAGES) <= 512
 
 
+def test_a_profile_of_more_cells_than_are_kept_leaves_room_for_what_is_measured() -> None:
+    rows = tuple(
+        Sample(stage=C, shape=Shape(height=side, width=64), fixed_s=0.001 * side)
+        for side in range(1, 601)
+    )
+    cost = CostModel(Profile(name="large", source="", samples=rows))
+
+    for side in range(1001, 1701):
+        cost.observe(C, Shape(height=side, width=64), 1, 100, 0.001 * side)
+
+    assert mean(cost, C, Shape(height=1700, width=64)) == pytest.approx(1.7)
+
+
 CALLS = st.lists(
     st.tuples(
         st.sampled_from(STAGES),

@@ -41,6 +41,13 @@ def test_rows_that_contradict_one_another_have_no_answer() -> None:
     assert program.solve(Limits()) is None
 
 
+def test_costs_that_fall_without_end_have_no_cheapest_values() -> None:
+    program = Program()
+    program.column(-1.0)
+
+    assert program.solve() is None
+
+
 def test_the_solver_prints_nothing_not_even_once_a_process() -> None:
     asked = "from tests.planner.test_linear import knapsack; knapsack().solve()"
 

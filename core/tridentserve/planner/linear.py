@@ -82,16 +82,17 @@ class Program:
         self._equal.append((terms, value))
 
     def solve(self, integers: Limits | None = None) -> Solution | None:
-        """The cheapest values; None where none that fulfil all rows were found.
+        """The cheapest values; None where none fulfil all rows, or costs fall without end.
 
         Args:
-            integers: all columns are whole numbers, searched for until then; left out, none is.
+            integers: all columns are whole numbers, and the best that were found by then are the
+                answer; left out, none has to be.
 
         Raises:
             ImportError: highspy is not installed.
         """
         check_solver("a program")
-        from highspy import HighsVarType, SolutionStatus
+        from highspy import HighsModelStatus, HighsVarType, SolutionStatus
 
         asked = self._asked()
         solver = _quiet()
@@ -105,6 +106,8 @@ class Program:
         solver.run()
         found = SolutionStatus(solver.getInfo().primal_solution_status)
         if found != SolutionStatus.kSolutionStatusFeasible:
+            return None
+        if integers is None and solver.getModelStatus() != HighsModelStatus.kOptimal:
             return None
         solution = solver.getSolution()
         return Solution(
@@ -134,7 +137,11 @@ class Program:
 
 
 def _quiet() -> "Highs":
-    """A solver on one thread that writes nothing, as its own constructor would."""
+    """A solver on one thread that writes nothing.
+
+    `Highs()` prints a banner, once a process, before anything can be set: so only its base is
+    initialised.
+    """
     from highspy import Highs
 
     solver = Highs.__new__(Highs)

@@ -75,9 +75,13 @@ class Book:
         return known
 
     def _forget(self, stage: Stage) -> None:
-        """Drop the cell that was measured the longest ago, one without a profile if there is."""
+        """Drop the cell that was measured the longest ago, one without a profile if there is.
+
+        Never the last: it was just taught, and is told next.
+        """
         cells = self._cells[stage]
-        key = next((key for key, cell in cells.items() if not cell.prior_s), next(iter(cells)))
+        *others, _ = cells
+        key = next((key for key in others if not cells[key].prior_s), others[0])
         self._votes.change(stage, cells.pop(key).log_ratio, None)
         self._told[stage].pop(key, None)
         self._strategies.clear()
