@@ -2,8 +2,8 @@
 
 The custom resource offers only what works in production today; the simulator has all of them,
 those of the paper's comparison among them. Placements that tell classes apart are not offered:
-they ask for a profile, the arrivals of every class, the devices of every node and stages that
-share workers, none of which an operator has.
+they ask for the arrivals of every class, the devices of every node and stages that share workers,
+none of which an operator has.
 """
 
 from collections.abc import Callable, Mapping
