@@ -2,10 +2,11 @@
 
     PYTHONPATH=benchmarks nice python -m paper --budget-minutes 60
 
-Everything that is declared takes eight to nine processor hours, in the order of the questions
-in `grid`; the report's first table says how much of each there is. Stop it whenever you like: what
-was made is kept in the repository, and the next call goes on. A record belongs to the source that
-made it, so work on a copy that nobody changes, and say what it is called:
+Everything that is declared takes some three processor hours at the small scale, and by its size
+about as much again at the published one, in the order of the questions in `grid`; the report's
+first table says how much of each there is. Stop it whenever you like: what was made is kept in the
+repository, and the next call goes on. A record belongs to the source that made it, so work on a
+copy that nobody changes, and say what it is called:
 
     git archive HEAD core benchmarks | tar -x -C $COPY
     cd $COPY

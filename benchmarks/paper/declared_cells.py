@@ -1,8 +1,8 @@
 """Which cells there are, at two scales that are never mixed, the most telling first. Pure.
 
-The published size is 128 devices, and two hours make a long run: 25 to 50 processor seconds for
-each of two policies and each of twenty seeds. So every question is asked at a *small* scale first:
-32 devices in nodes of eight, at the same load, for twenty minutes, at 5 to 10 seconds for a pair. A
+The published size is 128 devices, and two hours make a long run: twenty to thirty times as long as
+one at the *small* scale, at which every question is asked first: 32 devices in nodes of eight, at
+the same load, for twenty minutes, at 1 to 3 processor seconds (Stable Diffusion 3: up to 15). A
 seed is one replicate at either scale, so intervals mean the same; what differs is what they speak
 of. On four nodes a request for a whole node finds one less easily than on sixteen, and in twenty
 minutes a queue that grows without end is shorter than in two hours.
