@@ -96,39 +96,23 @@ class Round:
     it falls as noise rises, which hides what is where."""
 
 
+def _sizes(small: float, middle: float, large: float) -> tuple[Batch, ...]:
+    """Batches of about as many pixels, by their weights."""
+    return (
+        Batch(side=64, count=128, weight=small),
+        Batch(side=96, count=56, weight=middle),
+        Batch(side=128, count=32, weight=large),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSettings:
     """Training of the text encoders and the transformer."""
 
     rounds: tuple[Round, ...] = (
-        Round(
-            steps=8000,
-            learning_rate=1.2e-3,
-            batches=(
-                Batch(side=64, count=128, weight=0.54),
-                Batch(side=96, count=56, weight=0.23),
-                Batch(side=128, count=32, weight=0.23),
-            ),
-        ),
-        Round(
-            steps=3600,
-            learning_rate=1.0e-3,
-            batches=(
-                Batch(side=64, count=128, weight=0.7),
-                Batch(side=96, count=56, weight=0.15),
-                Batch(side=128, count=32, weight=0.15),
-            ),
-        ),
-        Round(
-            steps=650,
-            learning_rate=8e-4,
-            batches=(
-                Batch(side=64, count=128, weight=0.8),
-                Batch(side=96, count=56, weight=0.1),
-                Batch(side=128, count=32, weight=0.1),
-            ),
-            thing_weight=4.0,
-        ),
+        Round(steps=8000, learning_rate=1.2e-3, batches=_sizes(0.54, 0.23, 0.23)),
+        Round(steps=3600, learning_rate=1.0e-3, batches=_sizes(0.7, 0.15, 0.15)),
+        Round(steps=650, learning_rate=8e-4, batches=_sizes(0.8, 0.1, 0.1), thing_weight=4.0),
     )
     warmup_steps: int = 150
     weight_decay: float = 0.01
