@@ -178,11 +178,15 @@ class Requests:
         timer = walk.end_at_deadline(
             DeadlineExceededError("the call's deadline has passed before the request was done")
         )
+        delivered = False
         try:
             ending = await walk.walk(events.accepted(demand.id, predicted_s, deadline_s))
+            delivered = isinstance(ending, Completed)
         finally:
             if timer is not None:
                 timer.cancel()
+            for stage, seconds in walk.wasted_s(delivered=delivered).items():
+                self._metrics.wasted(stage, seconds)
         if not isinstance(ending, Completed):
             raise ending.error
         total_s = self._clock() - demand.arrived_s

@@ -62,6 +62,7 @@ WORKER_METRICS = (
     "transfer_bytes_total counter",
     "transfer_duration_seconds histogram",
     "transfer_fallback_total counter",
+    "wasted_gpu_seconds_total counter",
 )
 OPERATOR_METRICS = (
     "plan_changes_total counter",
@@ -271,6 +272,7 @@ def test_every_metric_of_the_design_is_there_from_the_first_scrape_on(served: Pi
         for metric in ("stage_inflight", "stage_batch_size_count"):
             assert f"tridentserve_{metric}{{{own}" in text
         assert f'tridentserve_transfer_fallback_total{{{own},stage="{stage}"}} 0.0' in text
+        assert f'tridentserve_wasted_gpu_seconds_total{{{own},stage="{stage}"}}' in router
     system = replace(served, namespace=product.NAMESPACE)
     (pod,) = get(system.cluster, system.namespace, "pods")["items"]
     operator = scrape(system, pod["metadata"]["name"])

@@ -372,6 +372,25 @@ async def test_a_value_that_only_the_model_can_refuse_is_the_callers_error(town:
         assert town.sample("tridentserve_requests_total", outcome="invalid") == 1
 
 
+async def test_work_is_wasted_that_is_done_again_or_whose_request_fails(town: Town) -> None:
+    def wasted_s() -> list[float | None]:
+        return [
+            town.sample("tridentserve_wasted_gpu_seconds_total", stage=stage) for stage in STAGES
+        ]
+
+    async with scripted_chain(town) as chain:
+        await town.generate()
+        assert wasted_s() == [0, 0, 0]
+
+        chain[D].runs = [chain[D].fail(errors.TensorUnavailableError("gone"))]
+        assert (await town.generate()).error is None
+        assert wasted_s() == [0.01, 0, 0]
+
+        chain[C].runs = [chain[C].fail(errors.StageFailedError("not a number"))]
+        assert isinstance((await town.generate()).error, errors.StageFailedError)
+        assert wasted_s() == [0.02, 0.01, 0]
+
+
 async def test_a_stream_that_ends_without_a_result_is_a_failed_attempt(town: Town) -> None:
     async with scripted_chain(town) as chain:
         chain[C].runs = [chain[C].end_early]

@@ -17,6 +17,8 @@ from tridentserve.store.memory import MemoryStore
 if TYPE_CHECKING:
     from tests.stage.conftest import Bench, Serve
 
+WASTED = "tridentserve_wasted_gpu_seconds_total"
+
 
 def _control(segment: str, epoch: int = 1) -> stage_pb2.ControlRequest:
     return stage_pb2.ControlRequest(segment_id=segment, epoch=epoch, verb=stage_pb2.VERB_CANCEL)
@@ -75,8 +77,11 @@ async def test_control_stops_a_run_at_its_next_step_and_the_runner_goes_on(
     assert isinstance(await bench.fails(call.rest()), errors.CancelledError)
     await _nothing_is_left(bench)
     held.allow(100)
+    wasted_s = bench.sample(WASTED)
+    assert wasted_s > 0
     assert (await bench.run(bench.request(request="r2"))).outputs
     assert len(held.calls) == 2
+    assert bench.sample(WASTED) == wasted_s
 
 
 async def test_control_of_an_older_epoch_leaves_the_run_alone(
@@ -165,6 +170,9 @@ async def test_one_of_a_batch_is_cancelled_and_the_other_one_finishes(
     assert (await calls[1].rest()).outputs
     await bench.until(lambda: bench.worker_runs() == 0)
     assert len(held.calls) == 1
+    ran = {"pool": "pool", "shape_class": "64px"}
+    call_s = bench.sample("tridentserve_stage_duration_seconds_sum", **ran)
+    assert bench.sample(WASTED) == pytest.approx(call_s / 2)
 
 
 async def test_a_stage_without_steps_hands_nothing_on_once_it_is_cancelled(

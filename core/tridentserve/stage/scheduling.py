@@ -124,6 +124,7 @@ class Scheduler:
     async def _call(self, jobs: Sequence[Job]) -> TridentServeError | None:
         """One call; None when every job of it has ended."""
         stage, start_s = jobs[0].key.stage, self._clock()
+        outputs: list[Output] = []
         self._running = tuple(jobs)
         for job in jobs:
             job.started(len(jobs))
@@ -140,7 +141,10 @@ class Scheduler:
             return StageFailedError(f"{stage} failed: {type(error).__name__}: {error}")
         finally:
             self._running = ()
-        seconds = self._clock() - start_s
+            seconds = self._clock() - start_s
+            unanswered = sum(job.cancelled or not outputs for job in jobs)
+            devices = jobs[0].key.strategy.degree
+            self._metrics.wasted(stage, seconds * devices * unanswered / len(jobs))
         self._metrics.ran(stage, jobs[0].key.work.shape, call_s=seconds, batch=len(jobs))
         _log.info("ran", extra={"stage": stage, "size": len(jobs), "seconds": round(seconds, 4)})
         for job, output in zip(jobs, outputs, strict=True):

@@ -40,6 +40,7 @@ class RouterMetrics:
             registry=registry,
         )
         self._queue_depth = {stage: depth.labels(pipeline, stage) for stage in STAGES}
+        self._wasted = _wasted(registry, pipeline, STAGES)
         self.decision = Histogram(
             "tridentserve_dispatch_decision_seconds",
             "Time of one dispatch decision.",
@@ -91,6 +92,10 @@ class RouterMetrics:
         """Observe how long a successful request took."""
         self._duration.labels(self._pipeline, shape_class(shape)).observe(seconds)
 
+    def wasted(self, stage: Stage, device_s: float) -> None:
+        """Count finished work that was done again, or whose request ended without media."""
+        self._wasted[stage].inc(device_s)
+
     def queue_depth(self, stage: Stage, requests: int) -> None:
         """Set how many requests wait for a stage."""
         self._queue_depth[stage].set(requests)
@@ -136,6 +141,7 @@ class WorkerMetrics:
             registry=registry,
         )
         self._fallback = {stage: fallback.labels(pipeline, stage) for stage in stages}
+        self._wasted = _wasted(registry, pipeline, stages)
 
     def _register_transfers(self, registry: CollectorRegistry) -> None:
         hop = ["pipeline", "stage", "store", "direction"]
@@ -172,9 +178,26 @@ class WorkerMetrics:
         self._transfer_bytes.labels(*labels).inc(size_bytes)
         self._transfer_seconds.labels(*labels).observe(seconds)
 
+    def wasted(self, stage: Stage, device_s: float) -> None:
+        """Count what a call spent on requests that got nothing of it: cancelled or failed."""
+        self._wasted[stage].inc(device_s)
+
     def fell_back(self, stage: Stage) -> None:
         """Count a hand-off that left its preferred store."""
         self._fallback[stage].inc()
+
+
+def _wasted(
+    registry: CollectorRegistry, pipeline: PipelineName, stages: Iterable[Stage]
+) -> dict[Stage, Counter]:
+    """Workers count calls that came to nothing, the router what it then had no use for."""
+    wasted = Counter(
+        "tridentserve_wasted_gpu_seconds_total",
+        "Seconds of devices spent on work that no request was answered with.",
+        ["pipeline", "stage"],
+        registry=registry,
+    )
+    return {stage: wasted.labels(pipeline, stage) for stage in stages}
 
 
 class OperatorMetrics:
