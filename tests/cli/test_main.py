@@ -1,6 +1,7 @@
 """`tridentserve` runs the sub-command asked for, loads no other, and says errors in one line."""
 
 import argparse
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from types import SimpleNamespace
@@ -63,6 +64,17 @@ def test_an_error_of_ours_is_one_line_and_an_exit_status(
 
 def test_ctrl_c_has_the_shells_exit_status(commands: dict[str, Entry]) -> None:
     assert cli.main(["stop"]) == 130
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_word(
+    commands: dict[str, Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+
+        assert cli.main(["draw", "--what", "fox"]) == 141
 
 
 @pytest.mark.parametrize("given", [["paint"], []])

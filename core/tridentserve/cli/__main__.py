@@ -5,6 +5,7 @@ A sub-command is a module with `configure(parser)` and `run(args) -> int`, regis
 """
 
 import argparse
+import os
 import sys
 from importlib.metadata import EntryPoint, entry_points
 
@@ -24,7 +25,11 @@ def _usage(commands: dict[str, EntryPoint]) -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a sub-command; the exit status is its own, 1 for an error of ours, 130 for Ctrl-C."""
+    """Run a sub-command.
+
+    The exit status is its own, 1 for an error of ours, 130 for Ctrl-C, and 141 when whoever read
+    what is printed went away (`| head`).
+    """
     given = sys.argv[1:] if arguments is None else arguments
     commands = {entry.name: entry for entry in entry_points(group=GROUP)}
     usage = _usage(commands)
@@ -36,12 +41,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     command.configure(parser)
     try:
-        return int(command.run(parser.parse_args(given[1:])))
+        status = int(command.run(parser.parse_args(given[1:])))
+        sys.stdout.flush()
     except TridentServeError as error:
         print(f"tridentserve {given[0]}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Else Python complains once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
 
 
 if __name__ == "__main__":
