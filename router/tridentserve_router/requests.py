@@ -185,7 +185,7 @@ class Requests:
         finally:
             if timer is not None:
                 timer.cancel()
-            for stage, seconds in walk.wasted_s(delivered=delivered).items():
+            for stage, seconds in walk.spending.wasted_s(delivered=delivered).items():
                 self._metrics.wasted(stage, seconds)
         if not isinstance(ending, Completed):
             raise ending.error

@@ -7,7 +7,7 @@ free and nothing is owed when `walk` returns or raises.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -31,6 +31,7 @@ from tridentserve_router.journey import journey
 from tridentserve_router.links import Metadata
 from tridentserve_router.moves import Command, Ending, Export, Outcome, Release, RunStage
 from tridentserve_router.releases import Releases
+from tridentserve_router.spending import Spending
 from tridentserve_router.waiting import Placed
 from tridentserve_router.workers import Directory
 
@@ -86,10 +87,7 @@ class Walk:
         """Called with every stage that is done."""
         self.wait_s: dict[Stage, float] = {}
         """Seconds that the request waited for a worker, by stage."""
-        self._spent_s: dict[Stage, float] = {}
-        """Device seconds of the latest run of each stage that is done."""
-        self._spent_again_s: dict[Stage, float] = {}
-        """Of the runs before it, whose results were lost."""
+        self.spending = Spending()
 
     def end(self, why: TridentServeError) -> None:
         """End the request early; the walk returns with this error. Once is enough."""
@@ -263,17 +261,7 @@ class Walk:
             worker=placed.worker.id,
         )
         self._around.costs.observe(call)
-        before_s = self._spent_again_s.get(stage, 0.0) + self._spent_s.get(stage, 0.0)
-        self._spent_again_s[stage] = before_s
-        self._spent_s[stage] = timing.run_seconds * call.strategy.degree / call.batch
-
-    def wasted_s(self, *, delivered: bool) -> Mapping[Stage, float]:
-        """Device seconds by stage of what was finished in vain; all, where no media went out."""
-        if delivered:
-            return self._spent_again_s
-        return {
-            stage: self._spent_again_s[stage] + last_s for stage, last_s in self._spent_s.items()
-        }
+        self.spending.add(stage, timing.run_seconds * call.strategy.degree / call.batch)
 
     # --- the rest ---------------------------------------------------------------------------------
 
