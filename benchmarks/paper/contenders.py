@@ -41,7 +41,16 @@ class ByRemaining:
     ageing: float
 
 
-DispatchChoice = str | IlpSettings | Settings | ByDeadline | ByRemaining
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """A policy of the registry with other settings than its usual ones."""
+
+    policy: Callable[..., DispatchPlanner]
+    settings: tuple[tuple[str, object], ...]
+    """Arguments by name."""
+
+
+DispatchChoice = str | IlpSettings | Settings | ByDeadline | ByRemaining | Tuned
 PlacementChoice = (
     str | ColocatedSettings | OrchestratorSettings | JointSettings | StaticSplitSettings
 )
@@ -80,6 +89,8 @@ def dispatch_of(choice: DispatchChoice) -> Callable[[CostModel], DispatchPlanner
             return lambda cost: EarliestDeadline(cost, choice.rules)
         case ByRemaining():
             return lambda cost: ShortestRemaining(cost, choice.rules, ageing=choice.ageing)
+        case Tuned():
+            return lambda cost: choice.policy(cost, **dict(choice.settings))
 
 
 def placement_of(choice: PlacementChoice) -> tuple[str, Callable[[], PlacementPlanner]]:

@@ -143,7 +143,7 @@ def sections() -> tuple[Section, ...]:
         ),
         Section(
             name="baselines",
-            question="How do all others do?",
+            question="How do all others do, at several settings?",
             cells=usual[:1],
             contenders=baselines(),
             seeds=SEEDS[:10],

@@ -9,16 +9,19 @@ from dataclasses import replace
 from itertools import product
 from math import inf
 
-from paper.contenders import ByDeadline, ByRemaining, Contender, PlacementChoice
+from paper.contenders import ByDeadline, ByRemaining, Contender, PlacementChoice, Tuned
 from tridentserve.domain.stages import Stage
 from tridentserve.planner.dispatch.backfill import Passing
 from tridentserve.planner.dispatch.degrees import KStar, LargestEfficientThatFits
 from tridentserve.planner.dispatch.desk import Settings
+from tridentserve.planner.dispatch.edf_preemptive import EdfPreemptive
 from tridentserve.planner.dispatch.fits import fewest_blocks_broken
 from tridentserve.planner.dispatch.ilp import Covers, IlpSettings, Late
 from tridentserve.planner.dispatch.ordered import Rules
 from tridentserve.planner.dispatch.pricing import Pricing
 from tridentserve.planner.dispatch.redecision import Redecision
+from tridentserve.planner.dispatch.server_filling import ServerFilling
+from tridentserve.planner.dispatch.tetri_rounds import TetriRounds
 from tridentserve.planner.placement.colocated import ColocatedSettings
 from tridentserve.planner.placement.joint import JointSettings
 from tridentserve.planner.placement.moves import MoveCosts
@@ -76,6 +79,36 @@ def _others(names: tuple[str, ...]) -> tuple[Contender, ...]:
     families = ("B1", "B2", "B3", "B4", "B5", "B6", "Ilp", "DeadlineAware")
     return tuple(
         _fixed(f"policy/{name}", name, _WHOLE) for name in names if not name.startswith(families)
+    )
+
+
+def _tuned() -> tuple[Contender, ...]:
+    """Those of the others that have settings, at more of them than their usual ones."""
+    shortest = {
+        f"SRPT/largest/{passing.value}/a{ageing:g}": ByRemaining(
+            rules=replace(_DRAINING, passing=passing), ageing=ageing
+        )
+        for passing, ageing in product((Passing.RESERVATION, Passing.BACK_FILL), (0.03, 0.1, 0.3))
+    }
+    rounds = {
+        f"TetriRounds{'/Elastic' if growth else ''}/{round_s:g}s": Tuned(
+            policy=TetriRounds, settings=(("round_s", round_s), ("growth", growth))
+        )
+        for growth, round_s in product((None, Redecision()), (0.5, 1.0, 5.0))
+    }
+    pauses = {
+        f"EdfPreemptive/cap{cap}": Tuned(policy=EdfPreemptive, settings=(("cap", cap),))
+        for cap in (0, 1, 16)
+    }
+    filling = {
+        f"ServerFilling/cap{cap}/a{ageing:g}": Tuned(
+            policy=ServerFilling, settings=(("cap", cap), ("ageing", ageing))
+        )
+        for cap, ageing in ((1, 0.1), (16, 0.1), (4, 0.03), (4, 0.3), (4, 1.0))
+    }
+    return tuple(
+        Contender(name=name, dispatch=dispatch, placement=_WHOLE)
+        for name, dispatch in (shortest | rounds | pauses | filling).items()
     )
 
 
@@ -137,6 +170,7 @@ def baselines() -> tuple[Contender, ...]:
             for degree in DEGREES
         ),
         *_others(DISPATCH_POLICIES),
+        *_tuned(),
     )
 
 

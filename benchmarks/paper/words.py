@@ -168,7 +168,9 @@ BESIDE = (
         "`B2` to `B6` are the paper's baselines ([paper.md](paper.md), 2.5); `split/e:d:c/k` has"
         " devices for each stage in fixed shares, and degree k; `SRPT` is shortest remaining first"
         " with ageing, `HPA/k` scales each stage by itself, and `policy/` are all other dispatch"
-        " policies of this project by their names in a pipeline's `spec`, on whole nodes.",
+        " policies of this project by name, on whole nodes and with their usual settings. What"
+        " follows them are others: how fast waiting makes up for work (`a`), seconds of a round,"
+        " and how often a call may be paused (`cap`).",
     ),
 )
 """Titles, sections of those that are compared with ours, and what their names mean."""
@@ -185,5 +187,5 @@ LIMITS = """\
   nothing.
 - Capacity is read off five loads by straight lines.
 - No batches: one request a call, for every policy.
-- Every other dispatch policy is run with its usual settings, and not at its best ones.
+- Every other dispatch policy is run at several settings in one cell only, and not tuned further.
 """
