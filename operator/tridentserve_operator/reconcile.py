@@ -7,7 +7,7 @@ to the next and keeps what the next look needs.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tridentserve.domain.load import Load, StageTime
@@ -37,7 +37,7 @@ from tridentserve_operator.problems import (
 from tridentserve_operator.profiles import KeptProfile
 from tridentserve_operator.render import router
 from tridentserve_operator.settings import Settings
-from tridentserve_operator.status import blocked_status, new_status
+from tridentserve_operator.status import blocked_status, new_status, readable
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,9 @@ class Reconciler:
             asked=self._answer().asked,
             problems=(
                 *((forbidden,) if forbidden is not None else ()),
-                *_problems(refused, observed, decision, now),
+                *map(refusal, refused),
+                *problems(observed, now),
+                *given_up(decision.memory.transition, decision.plan),
             ),
             profile=kept.profile.profile,
             profile_problem=kept.profile.problem,
@@ -213,7 +215,7 @@ class Reconciler:
         minimal = {"metadata": metadata, "spec": {"model": {"uri": "pvc://none"}}}
         pipeline = parse_served({**_type(body), **minimal})
         problem = Problem(reason="InvalidSpec", message=f"{error.field}: {error.problem}")
-        old = kept.status or _readable(body)
+        old = kept.status or readable(body)
         status = blocked_status(old, _generation(pipeline), problem, now)
         await self._report(pipeline, status, kept, now, old=old)
 
@@ -276,16 +278,6 @@ class Reconciler:
             log.warning("event not posted", extra={"reason": event["reason"], "error": str(error)})
 
 
-def _problems(
-    refused: Iterable[InvalidFieldError], observed: Observation, decision: Decision, now: float
-) -> tuple[Problem, ...]:
-    return (
-        *map(refusal, refused),
-        *problems(observed, now),
-        *given_up(decision.memory.transition, decision.plan),
-    )
-
-
 def _size(plan: PlacementPlan, stage: Stage) -> tuple[tuple[int, int], ...]:
     return tuple(
         (pool.shape.fraction_percent, pool.workers)
@@ -304,10 +296,3 @@ def _generation(pipeline: DiffusionPipeline) -> int | None:
 
 def _type(body: Object) -> dict[str, str]:
     return {"apiVersion": body["apiVersion"], "kind": body["kind"]}
-
-
-def _readable(body: Object) -> Status:
-    try:
-        return Status.model_validate(body.get("status") or {})
-    except ValueError:
-        return Status()

@@ -2,6 +2,7 @@
 
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.stages import STAGES, Stage
+from tridentserve.manifest.base import Object
 from tridentserve.manifest.status import (
     LastFailure,
     PlanReason,
@@ -29,6 +30,14 @@ def new_status(old: Status, generation: int | None, facts: Facts, now: float) ->
         plan=_plan(old.plan, facts.decision.plan),
         last_failure=_last_failure(facts.observed) or old.last_failure,
     )
+
+
+def readable(body: Object) -> Status:
+    """The status in an object as the API server has it; an empty one where it is nonsense."""
+    try:
+        return Status.model_validate(body.get("status") or {})
+    except ValueError:
+        return Status()
 
 
 def blocked_status(old: Status, generation: int | None, problem: Problem, now: float) -> Status:

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from tridentserve.domain.profiles import Profile
 from tridentserve.errors import InvalidFieldError
+from tridentserve.manifest.profile_figures import Assumptions
 from tridentserve.manifest.profile_samples import profile_of
-from tridentserve.manifest.profile_schema import RAW, Assumptions, ProfileFile
+from tridentserve.manifest.profile_schema import RAW, ProfileFile
 
 BUILTIN_NAMES = ("cogvideox", "flux", "hunyuanvideo", "sd3")
 

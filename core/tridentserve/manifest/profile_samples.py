@@ -23,7 +23,8 @@ from tridentserve.domain.profiles import Assumption, Link, Profile, Sample
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import Strategy
-from tridentserve.manifest.profile_schema import Assumptions, Figure, ProfileFile
+from tridentserve.manifest.profile_figures import Assumptions, Figure
+from tridentserve.manifest.profile_schema import ProfileFile
 
 _GB = 1_000_000_000
 

@@ -1,30 +1,22 @@
 """What a profile file may contain: tables with source and unit, and every assumption by name.
 
 The model of the file only; `profile_files` reads it and `profile_samples` makes samples of it.
-Nothing unknown is let through, so a misspelt assumption cannot be swept without effect. No number
-is beyond `LARGEST`: whoever multiplies some of them would end in an overflow, and some who do read
-the files of others.
+Nothing unknown is let through, so a misspelt assumption cannot be swept without effect.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
-    field_validator,
     model_validator,
 )
 
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
-
-LARGEST = 1e12
-"""Of anything: more seconds, bytes or pixels than there are."""
+from tridentserve.manifest.profile_figures import Assumptions, Part, Steps, Text
 
 RAW = "raw"
 """The variant of a table without its repairs."""
@@ -45,134 +37,17 @@ def _parse_shape(text: object) -> object:
     return Shape(height=height, width=width, frames=frames)
 
 
-def _numbers(value: object) -> Iterator[int | float]:
-    match value:
-        case int() | float():
-            yield value
-        case tuple():
-            for item in value:
-                yield from _numbers(item)
-        case dict():
-            yield from _numbers((*value.keys(), *value.values()))
-
-
 ShapeText = Annotated[Shape, BeforeValidator(_parse_shape)]
-Text = Annotated[str, Field(min_length=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*")
-    @classmethod
-    def _stay_in_bounds(cls, value: object) -> object:
-        if any(abs(number) > LARGEST for number in _numbers(value)):
-            raise ValueError(f"no number may be more than {LARGEST:g}")
-        return value
-
-
-class Figure(_Part):
-    """One number with its unit and where it comes from."""
-
-    value: Annotated[float, Field(ge=0)]
-    unit: Text
-    source: Text
-
-
-class Seconds(Figure):
-    """A time; 0 where it is assumed away."""
-
-    unit: Literal["s"]
-
-
-class Duration(Figure):
-    """A time that cannot be 0."""
-
-    value: PositiveFloat
-    unit: Literal["s"]
-
-
-class Gigabytes(Figure):
-    """10^9 bytes."""
-
-    unit: Literal["GB"]
-
-
-class PerToken(Figure):
-    """Memory of one token of the sequence."""
-
-    unit: Literal["kB/token"]
-
-
-class Factor(Figure):
-    """How many times as long something takes."""
-
-    value: Annotated[float, Field(ge=1)]
-    unit: Literal["1"]
-
-
-class Switch(Figure):
-    """1 for yes, 0 for no: a number like every other assumption, so that it can be swept."""
-
-    value: Literal[0, 1]
-    unit: Literal["bool"]
-
-
-class Bandwidth(Figure):
-    """10^9 bytes a second."""
-
-    value: PositiveFloat
-    unit: Literal["GB/s"]
-
-
-class Latency(Figure):
-    """A millionth of a second."""
-
-    unit: Literal["us"]
-
-
-class Steps(Figure):
-    """Denoising steps of a usual request."""
-
-    value: PositiveInt
-    unit: Literal["steps"]
-
-
-class Assumptions(_Part):
-    """Figures that nobody published. Every one can be swept by its name."""
-
-    encode_s: Duration
-    encode_peak_gb: Gigabytes
-    encode_weights_gb: Gigabytes
-    diffuse_fixed_s: Seconds
-    diffuse_peak_kb_per_token: PerToken
-    diffuse_weights_gb: Gigabytes
-    decode_s: Duration
-    """At the reference shape, in the mode that `Decode.seconds_of` names."""
-    decode_peak_gb: Gigabytes
-    """Untiled, at the reference shape."""
-    decode_tiled: Switch
-    decode_tiled_factor: Factor
-    decode_tiled_peak_gb: Gigabytes
-    """Of one tile and the picture, whatever the shape."""
-    decode_weights_gb: Gigabytes
-    first_shape_s: Seconds
-    batch_growth: Factor
-    """Time of a doubled batch over the time before, up to the best batch."""
-    link_gb_per_s: Bandwidth
-    link_latency_us: Latency
-    interference_diffuse_decode: Factor
-    interference_encode: Factor
-
-
-class Row(_Part):
+class Row(Part):
     """Seconds of one step of a shape, one figure a degree."""
 
     shape: ShapeText
     seconds: tuple[PositiveFloat, ...]
 
 
-class Repair(_Part):
+class Repair(Part):
     """A figure to take instead of an evident error of the source."""
 
     shape: ShapeText
@@ -181,7 +56,7 @@ class Repair(_Part):
     reason: Text
 
 
-class DiffuseTable(_Part):
+class DiffuseTable(Part):
     """The published table, raw, and named sets of repairs."""
 
     unit: Literal["s/step"]
@@ -207,7 +82,7 @@ class DiffuseTable(_Part):
         return self
 
 
-class Decode(_Part):
+class Decode(Part):
     """How decode's assumptions are to be read."""
 
     source: Text
@@ -215,7 +90,7 @@ class Decode(_Part):
     seconds_of: Literal["tiled", "untiled"]
 
 
-class Device(_Part):
+class Device(Part):
     """What the table was measured on."""
 
     name: Text
@@ -225,7 +100,7 @@ class Device(_Part):
     source: Text
 
 
-class ArchitectureBlock(_Part):
+class ArchitectureBlock(Part):
     """Numbers of the model's public configuration; see `domain.architecture`."""
 
     source: Text
@@ -240,7 +115,7 @@ class ArchitectureBlock(_Part):
     width: PositiveInt
 
 
-class BestBatch(_Part):
+class BestBatch(Part):
     """Batch size that still pays by number of pixels."""
 
     unit: Literal["requests by pixels"]
@@ -248,7 +123,7 @@ class BestBatch(_Part):
     batches: dict[PositiveInt, PositiveInt]
 
 
-class MeasuredRow(_Part):
+class MeasuredRow(Part):
     """One measured kind of call; takes the place of what assumptions say of the same kind."""
 
     stage: Stage
@@ -274,14 +149,14 @@ class MeasuredRow(_Part):
         return self
 
 
-class Measured(_Part):
+class Measured(Part):
     """Rows beside the published table; units are in the names of their fields."""
 
     source: Text
     rows: tuple[MeasuredRow, ...]
 
 
-class SaturationBlock(_Part):
+class SaturationBlock(Part):
     """The share of a device beyond which a stage gets no faster."""
 
     source: Text
@@ -289,7 +164,7 @@ class SaturationBlock(_Part):
     bandwidth_percent: Annotated[int, Field(ge=0)]
 
 
-class ProfileFile(_Part):
+class ProfileFile(Part):
     """One pipeline."""
 
     format: Literal[1]
