@@ -39,7 +39,7 @@ class ModelSettings:
     """Of the scheduler that is saved."""
     usual_side: int = 64
     steps: int = 20
-    guidance: float = 4.5
+    guidance: float = 6.0
     """What the model folder advises for requests that leave it out."""
 
     @property
@@ -112,7 +112,7 @@ class FlowSettings:
     rounds: tuple[Round, ...] = (
         Round(steps=8000, learning_rate=1.2e-3, batches=_sizes(0.54, 0.23, 0.23)),
         Round(steps=3600, learning_rate=1.0e-3, batches=_sizes(0.7, 0.15, 0.15)),
-        Round(steps=650, learning_rate=8e-4, batches=_sizes(0.8, 0.1, 0.1), thing_weight=4.0),
+        Round(steps=2400, learning_rate=1.0e-3, batches=_sizes(0.7, 0.15, 0.15), thing_weight=4.0),
     )
     warmup_steps: int = 150
     weight_decay: float = 0.01

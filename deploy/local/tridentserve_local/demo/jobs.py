@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tridentserve.client import Request
 
 STEPS = 20
-GUIDANCE = 4.5
+GUIDANCE = 6.0
 """Of every picture: what the model's folder says of itself."""
 
 
@@ -65,7 +65,7 @@ JOBS = (
     _job("pair", 64, 1, "a green triangle left of a yellow circle"),
     _job("night", 96, 1, "a large blue triangle on a black background"),
     _job(
-        *("row", 64, 1),
+        *("row", 64, 3),
         "a large green triangle right of a blue triangle right of a small yellow circle"
         " on a white background",
     ),
@@ -75,7 +75,7 @@ JOBS = (
         " on a white background",
     ),
     _job(
-        *("stack", 64, 1),
+        *("stack", 64, 2),
         "a red triangle below a small blue triangle below a small yellow square"
         " on a black background",
     ),
