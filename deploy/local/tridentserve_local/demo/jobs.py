@@ -70,7 +70,7 @@ JOBS = (
         " on a white background",
     ),
     _job(
-        *("snow", 128, 2),
+        *("snow", 128, 1),
         "a large purple circle below a red square below a large purple square"
         " on a white background",
     ),
@@ -83,7 +83,7 @@ JOBS = (
         *("sun", 96, 1),
         "a large purple triangle above a large yellow circle on a white background",
     ),
-    _job("pond", 64, 1, "a large blue circle below an orange square on a white background"),
+    _job("pond", 64, 3, "a large blue circle below an orange square on a white background"),
 )
 """Everything that is drawn; file names differ from one to the next."""
 
