@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 
 from paper.answers import MEASURES, Gain, corrected, gain
 from paper.cells import Cell
-from paper.records import BySeed, Read, Records, attainment, average, mean_s, p95_s
+from paper.records import (
+    BySeed,
+    Read,
+    Records,
+    attainment,
+    average,
+    mean_s,
+    p95_s,
+    wait_s,
+    worst,
+)
 from paper.tables import table
 
 _HEAD = (
@@ -19,8 +29,10 @@ _HEAD = (
     "attainment",
     "least to most",
     "certain",
+    "worst class",
     "mean, ratio",
     "P95, ratio",
+    "longest wait, ratio",
 )
 
 
@@ -61,7 +73,8 @@ def _row(
     found = [tested[name, cell.name] for cell in cells if (name, cell.name) in tested]
     pairs = [records.shared(cell.name, (name, reference)) for cell in cells]
     known = [(one, other) for one, other in pairs if one]
-    gained = [average(one, attainment) - average(other, attainment) for one, other in known]
+    gained = _less(known, attainment)
+    worst_gained = _less(known, worst)
     seeds = sorted({one.seeds for one in found})
     certain = [one.is_better for one in found if one.is_certain]
     return [
@@ -71,10 +84,19 @@ def _row(
         f"{sum(gained) / len(gained):+.3f}",
         f"{min(gained):+.3f} to {max(gained):+.3f}",
         f"better in {sum(certain)}, worse in {len(certain) - sum(certain)}",
-        *(f"{_ratio(known, read):.2f}" for read in (mean_s, p95_s)),
+        f"{sum(worst_gained) / len(worst_gained):+.2f}",
+        *(_ratio(known, read) for read in (mean_s, p95_s, wait_s)),
     ]
 
 
-def _ratio(pairs: Sequence[tuple[BySeed, BySeed]], read: Read) -> float:
-    """Mean over cells of the ratio of means over seeds."""
-    return sum(average(one, read) / average(other, read) for one, other in pairs) / len(pairs)
+def _less(pairs: Sequence[tuple[BySeed, BySeed]], read: Read) -> list[float]:
+    """Differences of means over seeds, by cell."""
+    return [average(one, read) - average(other, read) for one, other in pairs]
+
+
+def _ratio(pairs: Sequence[tuple[BySeed, BySeed]], read: Read) -> str:
+    """Mean over cells of the ratio of means over seeds; nothing where the reference has 0."""
+    means = [(average(one, read), average(other, read)) for one, other in pairs]
+    if not all(other for _, other in means):
+        return "-"
+    return f"{sum(one / other for one, other in means) / len(means):.2f}"

@@ -31,6 +31,7 @@ from paper.policies import (
     opponent,
     opponents,
     static_degrees,
+    strongest_others,
 )
 
 SEEDS = tuple(range(1, 21))
@@ -94,9 +95,9 @@ def sections() -> tuple[Section, ...]:
         ),
         Section(
             name="rivals",
-            question="Is it ahead of the best static degree and of EDF best fit?",
+            question="Is it ahead of the best static degree, of EDF best fit, of the best others?",
             cells=usual[:4],
-            contenders=(*best_fits(), *static_degrees()),
+            contenders=(*best_fits(), *static_degrees(), *strongest_others()),
         ),
         Section(
             name="factorial",

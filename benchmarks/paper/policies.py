@@ -112,6 +112,12 @@ def _tuned() -> tuple[Contender, ...]:
     )
 
 
+def strongest_others() -> tuple[Contender, ...]:
+    """Of each kind of `baselines` that comes near ours there, the setting with most on time."""
+    names = ("SRPT/a0.03", "ServerFilling/cap1/a0.1", "TetriRounds/0.5s")
+    return tuple(one for one in baselines() if one.name in names)
+
+
 def static_degrees() -> tuple[Contender, ...]:
     """B1 at every degree."""
     return tuple(_fixed(f"B1/{degree}", f"B1/{degree}", _WHOLE) for degree in DEGREES)

@@ -133,12 +133,13 @@ On tuning cells, with seeds of their own.
 
 BESIDE = (
     (
-        "Static degrees and earliest deadline first",
+        "Static degrees, earliest deadline first, and the best of the others",
         "rivals",
         "`B1/k`: whole pipelines on fixed groups of k devices, in order of arrival. `EDF`: earliest"
         " deadline first, each call where it breaks the fewest groups, on the largest efficient"
         " degree that fits (`largest`) or on k* (`kstar`); a request without a place has devices"
-        " kept for it, or is passed (`backfill`).",
+        " kept for it, or is passed (`backfill`). The others are those of the last table that come"
+        " near ours there, each at the setting with which most is on time.",
     ),
     (
         "Placement or dispatch",

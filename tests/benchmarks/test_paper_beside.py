@@ -21,15 +21,26 @@ def test_contenders_are_compared_only_where_both_were_run_and_the_others_named()
     records = Records(
         {
             (FIRST.name, "ours"): {1: figures(attainment=0.9)},
-            (FIRST.name, "B4"): {1: figures(attainment=0.8, mean_s=100.0)},
+            (FIRST.name, "B4"): {1: figures(attainment=0.8, worst=0.2, mean_s=100.0)},
             (SECOND.name, "B4"): {1: figures(attainment=0.1)},
         }
     )
     assert against(records, CELLS, "ours", ["B4", "B5"]).splitlines()[2:] == [
-        "| B4 | 1 | 1 | -0.100 | -0.100 to -0.100 | better in 0, worse in 0 | 2.00 | 1.00 |",
+        "| B4 | 1 | 1 | -0.100 | -0.100 to -0.100 | better in 0, worse in 0"
+        " | -0.60 | 2.00 | 1.00 | 1.00 |",
         "",
         "Not run: `B5`.",
     ]
+
+
+def test_there_is_no_ratio_to_a_reference_that_never_waited() -> None:
+    records = Records(
+        {
+            (FIRST.name, "ours"): {1: figures(wait_s=0.0)},
+            (FIRST.name, "B4"): {1: figures(wait_s=3.0)},
+        }
+    )
+    assert row(records, "B4").endswith("| 1.00 | 1.00 | - |")
 
 
 def test_nothing_is_certain_of_fewer_seeds_than_any_claim_needs() -> None:
