@@ -23,6 +23,7 @@ import datetime
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -125,7 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     source = source_hash()
     results = Results(args.results, source, args.commit)
-    count = make_all(args, results)
+    with results.held() if args.budget_minutes > 0 else nullcontext():
+        count = make_all(args, results)
     found = Shown(look=results.reported, measured=results.measured())
     shown = [opponent(), static_degrees()[_BEST_STATIC], OURS, WITH_STEPS]
     pictures = plots.by_load(

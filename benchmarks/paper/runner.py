@@ -12,10 +12,12 @@ when a planner changes, under the commit that it was made with, and two sources 
 table.
 """
 
+import fcntl
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import sha256
@@ -128,6 +130,24 @@ class Results:
         self._named: dict[tuple[str, str, str, int], Kept] = {}
         for one in _read(path):
             self._take(one)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep all others from making runs for this file meanwhile: they would make the same ones.
+
+        Raises:
+            InvalidFieldError: another process makes some.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InvalidFieldError(
+                    "--results",
+                    f"another process makes runs for {self._path}; wait for it or end it",
+                ) from None
+            yield
 
     def _take(self, kept: Kept) -> None:
         section, name = kept.label.split("/", 1)

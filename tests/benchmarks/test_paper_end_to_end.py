@@ -66,6 +66,22 @@ def test_two_cells_with_two_contenders_from_runs_to_report(tmp_path: Path) -> No
     assert Results(path, "another source").figures(RUNS[0]) is None
 
 
+def test_no_second_process_makes_runs_for_the_same_records(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    first, second = Results(path, "source"), Results(path, "source")
+
+    with (
+        first.held(),
+        pytest.raises(InvalidFieldError, match="another process makes runs"),
+        second.held(),
+    ):
+        pass
+
+    with second.held():
+        second.keep(RUNS[0], figures(), took_s=1.0)
+    assert Results(path, "source").figures(RUNS[0]) == figures()
+
+
 def test_pictures_of_the_same_records_are_the_same_files(tmp_path: Path) -> None:
     records = Records(
         {(cell.name, OURS.name): {1: figures(), 2: figures(attainment=0.8)} for cell in CELLS}
