@@ -3,7 +3,8 @@
 Records are lines of JSON in one file, each under a key: a hash of the cell, the contender with all
 its settings, the seed, and the source of all that decides or simulates. So a changed planner makes
 its old results useless rather than wrong, and nobody has to remember to throw them away. Only this
-process writes (`held`); a last line that was cut short by a crash is dropped, anything else is an error.
+process writes (`held`); a last line that was cut short by a crash is dropped, anything else is an
+error.
 
 What is *made* is what the present source lacks. What is *reported* is what was measured last: the
 fit, the choice of the opponent and the comparison are groups, and of each the runs of one source
