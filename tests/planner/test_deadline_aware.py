@@ -54,13 +54,21 @@ ALONE = Settings(pricing=Pricing(), reservation=None, water_filling=None)
 """Only the price decides."""
 
 
-def model() -> CostModel:
-    """Encode takes 0.1 s, decode 1 s; a step of SMALL 1 s on one device, of LARGE 8 s."""
+def model(peak_bytes: int = 0) -> CostModel:
+    """Encode takes 0.1 s, decode 1 s; a step of SMALL 1 s on one device, of LARGE 8 s.
+
+    Args:
+        peak_bytes: that LARGE needs in all, of which a device has 10.
+    """
     known = []
     for shape, seconds in ((SMALL, (1.0, 0.6, 0.4, 0.3)), (LARGE, (8.0, 4.2, 2.2, 1.2))):
-        known += [step(one, s, shape=shape) for s, one in zip(UP_TO_8, seconds, strict=True)]
+        bytes_ = peak_bytes if shape == LARGE else 0
+        known += [
+            step(s, one, shape=shape, peak_bytes=bytes_ // one.degree)
+            for s, one in zip(seconds, UP_TO_8, strict=True)
+        ]
         known += [call(E, 0.1, shape=shape), call(C, 1.0, shape=shape)]
-    return CostModel(Profile(name="test", source="test", samples=tuple(known)))
+    return CostModel(Profile(name="test", source="test", samples=tuple(known), usable_bytes=10))
 
 
 def node(name: str, devices: int = 8) -> Worker:
@@ -213,12 +221,14 @@ def test_where_the_placement_says_that_devices_are_scarce_they_are_dear(
 # --- 2: drained nodes -----------------------------------------------------------------------------
 
 
-def _urgent_and_small(reservation: Reservation | None) -> Driver:
-    """`wide` needs 8 devices to be on time, one of which is busy; small work comes after it."""
+def _urgent_and_small(reservation: Reservation | None, nodes: int = 2) -> Driver:
+    """`wide` needs all of a node to be on time, 7 of one are vacant; small work comes after it."""
     chosen = Settings(
         pricing=Pricing(beta=100, stretch=100), reservation=reservation, water_filling=None
     )
-    floor = driver(chosen, node("n1"))
+    floor = driver(chosen, *(node(f"n{index}") for index in range(nodes)))
+    for index in range(1, nodes):
+        diffuse(floor, f"full{index}", 11, LARGE)
     diffuse(floor, "first", 1000, SMALL)
     floor.now = 1.0
     floor.arrive(demand("wide", 1.0, 1.0 + 10.5, shape=LARGE), demand("s", 1.0, 900.0, shape=SMALL))
@@ -236,13 +246,31 @@ def test_a_node_is_kept_for_a_request_that_needs_all_of_it() -> None:
     assert len(segment(floor, "wide").devices) == 8
 
 
+def test_the_only_node_is_not_kept_for_who_fits_on_less() -> None:
+    floor = _urgent_and_small(Reservation(), nodes=1)
+
+    assert waits(floor, "wide")
+    assert not waits(floor, "s")
+
+
+def test_the_only_node_is_kept_for_who_fits_on_nothing_less() -> None:
+    floor = driver(cost=model(peak_bytes=80), chosen=Settings(water_filling=None))
+    diffuse(floor, "first", 1000, SMALL)
+    diffuse(floor, "wide", 10.5, LARGE)
+    diffuse(floor, "s", 900, SMALL)
+
+    assert waits(floor, "s")
+    floor.finish("first")
+    assert len(segment(floor, "wide").devices) == 8
+
+
 def test_without_reservation_small_work_goes_first() -> None:
     floor = _urgent_and_small(None)
 
     assert not waits(floor, "s")
 
 
-@pytest.mark.parametrize(("nodes", "most"), [(1, 1), (4, 1), (8, 2), (16, 4), (32, 4)])
+@pytest.mark.parametrize(("nodes", "most"), [(1, 0), (2, 1), (4, 1), (8, 2), (16, 4), (32, 4)])
 def test_no_more_than_a_share_of_the_nodes_drains_at_a_time(nodes: int, most: int) -> None:
     state = state_of(*(node(f"n{index:02}") for index in range(nodes)))
     options = Options(model())

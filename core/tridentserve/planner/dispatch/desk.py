@@ -178,10 +178,11 @@ class Desk:
         return bool(offers)
 
     def _blocked(self, turn: Turn, on_time: Sequence[Offer]) -> None:
+        least = on_time or (turn.outlook.offers if turn.tier is Tier.AGED else ())
+        if self._drains is not None and least:
+            self._drains.keep(least[0], has_aged=not on_time)
         if not on_time:
             return
-        if self._drains is not None:
-            self._drains.keep(on_time[0])
         redecision = self._settings.redecision
         if redecision is not None and self.urgent is None:
             left_s = turn.due_s - self._now - turn.outlook.fastest_s

@@ -6,7 +6,7 @@ estimate: that is how the first measurements come about.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
@@ -30,6 +30,8 @@ class Offer:
     """The fastest of these kinds; None where the cost is unknown."""
     strategy: Strategy | None = None
     """The only one that may be used; None leaves it to each kind's fastest of this degree."""
+    is_least: bool = False
+    """Whether the request fits on no fewer devices."""
 
 
 class Offers:
@@ -84,7 +86,8 @@ class Offers:
                 found.setdefault(option.degree, []).append((kind, option))
             if not options:
                 found.setdefault(kind.widest.degree, []).append((kind, None))
-        return tuple(_offer(degree, found[degree]) for degree in sorted(found))
+        ascending = [_offer(degree, found[degree]) for degree in sorted(found)]
+        return (replace(ascending[0], is_least=True), *ascending[1:]) if ascending else ()
 
     def strategy(self, kind: Kind, journey: Journey, degree: int) -> Strategy:
         """How a worker of a kind would use so many devices; its first strategy where unknown."""

@@ -8,6 +8,10 @@ kept at a time, and no more than `share` of those that could be, for the most ur
 idles, and a small fleet that drains half of itself serves nobody well. They are chosen anew in
 every decision, and as a node that drains gets emptier, the same one comes out again (paper section
 5.7; back-filling as in EASY).
+
+Where there is one node only, it is kept for those alone that fit on nothing less: while it drains,
+nobody else is served. Those would starve, whether they are on time or not, so one is kept for them
+on any number of nodes once they have aged.
 """
 
 from collections.abc import Iterable
@@ -30,7 +34,7 @@ class Reservation:
     nodes: int = 4
     """Workers that are drained at the same time, at most."""
     share: float = 0.25
-    """Of the workers that have the devices; one may always be drained."""
+    """Of the workers that have the devices; one of two or three may be drained as well."""
     degree: int = 4
     """Devices from which on a request counts as wide."""
     looked_at: int = 16
@@ -78,17 +82,18 @@ class Drains:
         if kept is not None and self._ends_s(option) > kept.clear_s:
             kept.spare -= len(place.devices)
 
-    def keep(self, offer: Offer) -> None:
+    def keep(self, offer: Offer, *, has_aged: bool = False) -> None:
         """Keep a node for a request that cannot start, if it is wide enough to need one."""
-        if self.would_keep(offer):
+        if self.would_keep(offer, has_aged=has_aged):
             self._asked.append(offer)
 
-    def would_keep(self, offer: Offer) -> bool:
+    def would_keep(self, offer: Offer, *, has_aged: bool = False) -> bool:
         """Whether another node would be kept for a request of this least degree."""
-        if offer.degree < self._settings.degree:
+        if offer.degree < (2 if has_aged else self._settings.degree):
             return False
         size = sum(kind.size for kind in offer.kinds)
-        most = min(self._settings.nodes, max(1, int(self._settings.share * size)))
+        least = int(offer.is_least or size > 1)
+        most = min(self._settings.nodes, max(least, int(self._settings.share * size)))
         if self._asked and len(self._kept) + len(self._asked) >= most:
             # Who asked for what no node will have takes nobody's turn.
             self._choose_asked()
