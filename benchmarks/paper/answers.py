@@ -127,6 +127,32 @@ def claims(records: Records, cells: Sequence[Cell], ours: str, theirs: str) -> s
     return "\n".join(lines)
 
 
+def in_all_worlds(
+    records: Records, cells: Sequence[Cell], ours: str, theirs: str, worlds: int
+) -> str:
+    """Which gains are certain in each of so many worlds; empty where no cell was run in all."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if len(records.shared(cell.name, (ours, theirs))[0]) >= LEAST_SEEDS and cell.decode_s:
+            groups.setdefault(replace(cell, decode_s=None, slow_down=1.0).name, []).append(cell)
+    whole = {name: group for name, group in groups.items() if len(group) == worlds > 1}
+    if not whole:
+        return ""
+    parts = []
+    for measure in MEASURES:
+        found = gains(records, cells, ours, theirs, measure)
+        better = [
+            f"`{name}`"
+            for name, group in whole.items()
+            if all((one := found[cell.name]).is_certain and one.is_better for cell in group)
+        ]
+        parts.append(f"{measure.name} in {', '.join(better) or 'none'}")
+    return (
+        f"{len(whole)} of these cells were run in all {worlds} worlds that fit, and in all of them"
+        f" better is {'; '.join(parts)}. What is said of any other holds in one world."
+    )
+
+
 def _claim(measure: Measure, found: Sequence[Gain], held_out: Sequence[str]) -> str:
     """What is certain of one measure."""
     better = [one for one in found if one.is_certain and one.is_better]

@@ -65,11 +65,14 @@ class Contender:
     placement: PlacementChoice
     devices: tuple[tuple[Stage, int], ...] = ()
     """Of one worker, by stage, where the placement planner is told so."""
+    charged: DecisionPart | None = None
+    """In place of what decisions of its kind are charged."""
 
     @property
     def decision(self) -> DecisionPart:
         """What its decisions cost in simulated seconds: those with a solver cost more."""
-        return SOLVER if isinstance(self.dispatch, IlpSettings) else SOLVER_FREE
+        usual = SOLVER if isinstance(self.dispatch, IlpSettings) else SOLVER_FREE
+        return self.charged or usual
 
 
 def dispatch_of(choice: DispatchChoice) -> Callable[[CostModel], DispatchPlanner]:

@@ -27,6 +27,7 @@ from paper.policies import (
     ablations,
     baselines,
     best_fits,
+    charged_as_measured,
     factorial,
     opponent,
     opponents,
@@ -96,14 +97,21 @@ def sections() -> tuple[Section, ...]:
         Section(
             name="rivals",
             question="Is it ahead of the best static degree, of EDF best fit, of the best others?",
-            cells=usual[:4],
-            contenders=(*best_fits(), *static_degrees(), *strongest_others()),
+            cells=(*usual[:4], small(edge()[0])),
+            contenders=(OURS, *best_fits(), *static_degrees(), *strongest_others()),
         ),
         Section(
             name="factorial",
             question="Is it placement or dispatch? What do decisions at steps add?",
-            cells=usual[:3],
-            contenders=crossed,
+            # Whole CogVideoX fits a device, so that placement has little to decide there.
+            cells=(*usual[:3], *other_pipelines()[:2]),
+            contenders=both + crossed,
+        ),
+        Section(
+            name="charges",
+            question="What if decisions are charged what they took on one machine?",
+            cells=usual[:4],
+            contenders=charged_as_measured(opponent()),
         ),
         Section(
             name="ablations",
@@ -147,7 +155,6 @@ def sections() -> tuple[Section, ...]:
             question="How do all others do, at several settings?",
             cells=usual[:1],
             contenders=baselines(),
-            seeds=SEEDS[:10],
         ),
     )
 

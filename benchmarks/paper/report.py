@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from paper import capacity, words
-from paper.answers import claims, comparison, shares
+from paper.answers import claims, comparison, in_all_worlds, shares
 from paper.beside import against
 from paper.cells import Cell
 from paper.declared_cells import core, edge, family_cells, is_small, small
@@ -28,8 +28,15 @@ from paper.records import Records
 from paper.shown import Shown
 from paper.tables import by_cell, misses, ranked, table, verdicts
 from paper.targets import Names, evaluate
-from paper.validity import fit_runs
-from paper.validity_tables import fit_answer, fit_table, fit_words, prediction_table, worlds_table
+from paper.validity import fit_runs, passing_worlds
+from paper.validity_tables import (
+    fit_answer,
+    fit_table,
+    fit_words,
+    prediction_answer,
+    prediction_table,
+    worlds_table,
+)
 from tridentserve.planner.dispatch.ilp import PUBLISHED
 
 _SCALES = ("32 devices and twenty minutes", "128 devices and two hours")
@@ -102,13 +109,19 @@ def _scaled(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
 
 def _answers(shown: Shown) -> str:
     parts = [fit_answer(shown.fitted), f"The opponent is `{CHOSEN['theirs']}`: {_chosen(shown)}"]
+    worlds = len(passing_worlds(shown.fitted))
     for name, cells in zip(_SCALES, _scaled(comparison_cells()), strict=True):
-        text = claims(shown.compared, cells, OURS.name, opponent().name)
-        parts.append(f"Ours against it, {name}:\n\n{text}{_met(shown.compared, cells)}")
+        both = (OURS.name, opponent().name)
+        parts += [
+            f"Ours against it, {name}:\n\n{claims(shown.compared, cells, *both)}",
+            in_all_worlds(shown.compared, cells, *both, worlds),
+            _met(shown.compared, cells),
+        ]
+    parts.append(prediction_answer(shown.of(shown.predicted)))
     missing = [name for name, (made, _, _) in _counted(shown).items() if not made]
     if missing:
         parts.append(f"**Not known, since nothing of it was run:** {', '.join(missing)}.")
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def _met(compared: Records, cells: Sequence[Cell]) -> str:
@@ -118,7 +131,7 @@ def _met(compared: Records, cells: Sequence[Cell]) -> str:
         return ""
     met, missed = ([one.target for one in found if one.met is is_met] for is_met in (True, False))
     listed = ", ".join(f"{name} {missed.count(name)}" for name in dict.fromkeys(missed))
-    text = f"\n\nOf this project's [targets](#targets), cell by cell, {len(met)} of {len(found)}"
+    text = f"Of this project's [targets](#targets), cell by cell, {len(met)} of {len(found)}"
     return f"{text} are met; missed are {listed}." if missed else f"{text} are met."
 
 
@@ -196,7 +209,7 @@ def _names(*, has_steps: bool) -> Names:
 
 
 def _targets(compared: Records) -> str:
-    parts = [words.TARGETS]
+    parts = [words.TARGETS, words.IN_THE_WAY]
     for name, cells in zip(_SCALES, _scaled(comparison_cells()), strict=True):
         for has_steps in (False, True):
             chosen = _names(has_steps=has_steps)

@@ -1,5 +1,7 @@
 """The validity fit in words and tables. Pure."""
 
+from itertools import product
+
 from paper.declared_cells import WORLDS
 from paper.policies import static_degrees
 from paper.published import (
@@ -156,6 +158,31 @@ def _baseline(records: Records, world: World, degree: int) -> str:
     """What the baseline came to; the recursion alone says so where it was not simulated."""
     found = records.of(cell_of(world.decode_s, world.slow_down).name, f"B1/{degree}").get(SEED)
     return f"SP{degree}, " + ("by recursion" if found is None else _figures(found, STATIC))
+
+
+def prediction_answer(records: Records) -> str:
+    """The prediction in a sentence; empty where nothing of it was run."""
+    targets = {one.name: SD3_STATIC for one in static_degrees()}
+    targets |= {one.name: SD3_THEIRS for one in MEMBERS.values()}
+    cells = [sd3_cell(*one).name for one in product(SD3_RATES, SLOW_DOWNS)]
+    made = [
+        {
+            target
+            for name, target in targets.items()
+            if (found := records.of(cell, name).get(SEED)) and target.reproduced_by(found)
+        }
+        for cell in cells
+        if any(records.of(cell, name) for name in targets)
+    ]
+    if not made:
+        return ""
+    right = sum(len(one) == 2 for one in made)
+    text = (
+        "Nothing else fitted, Stable Diffusion 3 comes out as published, both the baseline and"
+        f" theirs, at {right} of {len(made)} rates and slow-downs"
+    )
+    why = ": its rate or its profile is another one, or the fit does not carry over"
+    return f"{text}{'' if right else why}."
 
 
 def prediction_table(records: Records) -> str:

@@ -1,10 +1,12 @@
 """What is claimed of ours against theirs, and what is left open."""
 
+from dataclasses import replace
+
 from tests.benchmarks.figures import figures, records
 
-from paper.answers import MEASURES, claims, comparison, gains, shares
+from paper.answers import MEASURES, claims, comparison, gains, in_all_worlds, shares
 from paper.cells import Cell
-from paper.records import Records
+from paper.records import BySeed, Records
 
 CELL = Cell(pipeline="cogvideox", load=0.85, deadline="2.5x")
 SEEDS = 20
@@ -63,6 +65,37 @@ def test_many_cells_need_more_than_one() -> None:
     first = gains(alone, [CELL], "ours", "theirs", MEASURES[0])[CELL.name]
     corrected = gains(among, [CELL, *others], "ours", "theirs", MEASURES[0])[CELL.name]
     assert corrected.p > first.p
+
+
+def _in_worlds(*attainments: float) -> tuple[Records, list[Cell]]:
+    """One cell in as many worlds, in which theirs has 0.9."""
+    cells = [
+        replace(CELL, decode_s=1.0 + index, slow_down=1.2) for index in range(len(attainments))
+    ]
+    found: dict[tuple[str, str], BySeed] = {}
+    for cell, attainment in zip(cells, attainments, strict=True):
+        made = seeded(attainment, 0.9)
+        found |= {(cell.name, who): made.of(CELL.name, who) for who in ("ours", "theirs")}
+    return Records(found), cells
+
+
+def test_what_is_better_in_every_world_is_said_to_be() -> None:
+    found, cells = _in_worlds(0.95, 0.96)
+    text = in_all_worlds(found, cells, "ours", "theirs", 2)
+    assert f"attainment in `{CELL.name}`" in text
+    assert "mean in none" in text
+
+
+def test_what_is_better_in_all_worlds_but_one_is_not() -> None:
+    found, cells = _in_worlds(0.95, 0.89)
+    text = in_all_worlds(found, cells, "ours", "theirs", 2)
+    assert "attainment in none" in text
+    assert f"P95 in `{CELL.name}`" in text
+
+
+def test_of_a_cell_that_one_world_lacks_nothing_is_said() -> None:
+    found, cells = _in_worlds(0.95, 0.96)
+    assert in_all_worlds(found, cells, "ours", "theirs", 3) == ""
 
 
 def test_seeds_that_only_one_has_run_are_left_out() -> None:

@@ -20,6 +20,7 @@ from paper.policies import (
     ablations,
     baselines,
     best_fits,
+    charged_as_measured,
     factorial,
     opponent,
     opponents,
@@ -42,6 +43,7 @@ EVERYBODY = (
     *best_fits(),
     *baselines(),
     *ablations(),
+    *charged_as_measured(opponent()),
 )
 
 

@@ -19,6 +19,7 @@ from paper.search import FAR, World, contradictions, is_excluded, next_world, un
 from paper.shown import Shown
 from paper.validity import (
     MEMBERS,
+    SD3_RATES,
     SEED,
     cell_of,
     fit_runs,
@@ -26,10 +27,11 @@ from paper.validity import (
     next_run,
     passing_worlds,
     points,
+    sd3_cell,
     settings,
     worlds,
 )
-from paper.validity_tables import fit_answer
+from paper.validity_tables import fit_answer, prediction_answer
 
 GRID = [World(decode_s=c, slow_down=f) for c in (2.0, 6.0, 10.5) for f in (1.0, 1.2, 1.4)]
 
@@ -150,6 +152,24 @@ def test_worlds_of_the_comparison_that_do_not_pass_are_named() -> None:
     assert passing_worlds(one) == (WORLDS[0],)
     others = " and ".join(f"c{c:g} f{f:g}" for c, f in WORLDS[1:])
     assert f"**Cells in {others} say nothing of the paper's system** so far" in fit_answer(one)
+
+
+@pytest.mark.parametrize(("p95_s", "right"), [(28.0, 1), (280.0, 0)])
+def test_a_prediction_is_right_where_both_systems_come_out_as_published(
+    p95_s: float, right: int
+) -> None:
+    one, other = (sd3_cell(rate, 1.2).name for rate in SD3_RATES[:2])
+    static = figures(attainment=0.24, mean_s=36.0, p95_s=99.0)
+    theirs = figures(attainment=0.95, mean_s=10.0, p95_s=p95_s)
+    found = {(one, "B1/1"): {SEED: static}, (other, "B1/1"): {SEED: static}}
+    found[one, MEMBERS["sound"].name] = {SEED: theirs}
+    text = prediction_answer(Records(found))
+    assert f"at {right} of 2 rates and slow-downs" in text
+    assert ("does not carry over" in text) is (right == 0)
+
+
+def test_of_a_prediction_that_was_not_run_nothing_is_said() -> None:
+    assert prediction_answer(Records({})) == ""
 
 
 def test_only_near_points_are_ever_simulated() -> None:
