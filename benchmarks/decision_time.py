@@ -9,8 +9,9 @@ of it has begun to diffuse; what ends meanwhile and lets others begin belongs to
 waits already, it is told of, and the answer to each is that it waits too.
 
 The unit is processor time of this thread, so a busy machine does not count, but its cold caches do.
+The longest event of a large fleet is often one during which Python collected its garbage.
 `Ilp` weighs requests every half second, at most 256, and does little in between: its median is that
-of the events between two solutions, its maximum a solution.
+of the events between two solutions, and only the maximum is sure to be one.
 
 Also said is the share of one core at the rate of events that so many devices make: four events a
 request (arrival and three stages), 1.5 requests a second on 128 devices. Alarms that the planner
