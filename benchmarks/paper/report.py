@@ -7,9 +7,10 @@ is left out silently: the table of shares counts what was not run.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from paper import capacity, words
+from paper import words
 from paper.answers import claims, comparison, in_all_worlds, shares
 from paper.beside import against
+from paper.capacity_tables import capacity_answer, capacity_table
 from paper.cells import Cell
 from paper.declared_cells import core, edge, family_cells, is_small, small
 from paper.grid import TUNING_SEEDS, Run, Section, comparison_cells, sections
@@ -39,6 +40,9 @@ from paper.validity_tables import (
 )
 from tridentserve.planner.dispatch.ilp import PUBLISHED
 
+_BOTH = (OURS.name, opponent().name)
+_LOADS = (*map(small, (*core(), *edge())), *core())
+"""Cells that differ in their load, deadline and scale."""
 _SCALES = ("32 devices and twenty minutes", "128 devices and two hours")
 
 
@@ -111,13 +115,15 @@ def _answers(shown: Shown) -> str:
     parts = [fit_answer(shown.fitted), f"The opponent is `{CHOSEN['theirs']}`: {_chosen(shown)}"]
     worlds = len(passing_worlds(shown.fitted))
     for name, cells in zip(_SCALES, _scaled(comparison_cells()), strict=True):
-        both = (OURS.name, opponent().name)
         parts += [
-            f"Ours against it, {name}:\n\n{claims(shown.compared, cells, *both)}",
-            in_all_worlds(shown.compared, cells, *both, worlds),
+            f"Ours against it, {name}:\n\n{claims(shown.compared, cells, *_BOTH)}",
+            in_all_worlds(shown.compared, cells, *_BOTH, worlds),
             _met(shown.compared, cells),
         ]
-    parts.append(prediction_answer(shown.of(shown.predicted)))
+    parts += [
+        capacity_answer(shown.compared, _LOADS, *_BOTH),
+        prediction_answer(shown.of(shown.predicted)),
+    ]
     missing = [name for name, (made, _, _) in _counted(shown).items() if not made]
     if missing:
         parts.append(f"**Not known, since nothing of it was run:** {', '.join(missing)}.")
@@ -174,7 +180,7 @@ def _opponent(shown: Shown) -> str:
 
 
 def _compared(compared: Records, pictures: Mapping[str, str]) -> str:
-    ours, theirs = OURS.name, opponent().name
+    ours, theirs = _BOTH
     parts = [words.COMPARED, _defects(compared)]
     for name, cells in zip(_SCALES, _scaled(comparison_cells()), strict=True):
         parts += [
@@ -219,24 +225,9 @@ def _targets(compared: Records) -> str:
                 parts += [title, table([], ())]
                 continue
             parts += [title, verdicts(found, cells), "Missed:", misses(found)]
-    return "\n\n".join([*parts, "### Capacity", _capacity(compared)])
-
-
-def _capacity(compared: Records) -> str:
-    rows = []
-    loaded = capacity.groups((*map(small, (*core(), *edge())), *core()))
-    for (pipeline, deadline, devices, decode_s, slow_down), group in loaded.items():
-        ours, theirs = (
-            capacity.capacity(compared, group, name) for name in (OURS.name, opponent().name)
-        )
-        if ours is None or theirs is None:
-            continue
-        world = "" if decode_s is None else f" c{decode_s:g} f{slow_down:g}"
-        value, sign = capacity.ratio(ours, theirs)
-        loads = [f"{one.sign}{one.load:.2f}" for one in (theirs, ours)]
-        ratio = "unknown" if sign == "?" else f"{sign}{value:.2f}"
-        rows.append([f"{pipeline}{world}, {deadline}, {devices} devices", *loads, ratio])
-    return f"{words.CAPACITY}\n{table(['cells', 'theirs', 'ours', 'ratio'], rows)}"
+    return "\n\n".join(
+        [*parts, "### Capacity", words.CAPACITY, capacity_table(compared, _LOADS, *_BOTH)]
+    )
 
 
 def _beside(compared: Records, name: str) -> str:

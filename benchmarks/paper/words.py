@@ -139,7 +139,7 @@ request waits][wait] have the figures):
 
 CAPACITY = """\
 The load up to which 99 % are on time and no class falls below 95 %, to be 1.15 times theirs; groups
-of cells that were run at all five loads.
+of cells that were run at all loads that are declared of them.
 """
 
 AGAINST = """\
@@ -149,7 +149,8 @@ seconds above 1 are longer than ours.
 """
 
 FAMILY = """\
-On tuning cells, with seeds of their own.
+On tuning cells, with seeds of their own. What the estimate covers, ageing and efficiency are
+crossed; the window, half a second beside calls of half a minute, is varied from one member alone.
 """
 
 BESIDE = (
