@@ -31,7 +31,8 @@ from tridentserve.planner.placement.class_partition import ClassPartition
 from tridentserve.planner.placement.colocated import Colocated, ColocatedSettings
 from tridentserve.planner.placement.proportional import Proportional
 from tridentserve.planner.placement.static_split import StaticSplit, StaticSplitSettings
-from tridentserve.planner.placement.survey import Survey, efficient, survey
+from tridentserve.planner.placement.survey import Survey, survey
+from tridentserve.planner.placement.ways import efficient
 from tridentserve.planner.projection import PlacementType, layouts_of, project
 from tridentserve.planner.protocols import PlacementInputs
 from tridentserve.planner.registry import (

@@ -20,15 +20,8 @@ from tridentserve.domain.cluster import Sharing
 from tridentserve.domain.plans import Flow, PlacementPlan, PoolShape, Reason
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.placement.buckets import Bucket, share_out
-from tridentserve.planner.placement.survey import (
-    Survey,
-    Traffic,
-    Way,
-    efficient,
-    held,
-    standing,
-    survey,
-)
+from tridentserve.planner.placement.survey import Survey, Traffic, held, standing, survey
+from tridentserve.planner.placement.ways import Way, efficient
 from tridentserve.planner.projection import PlacementType, project
 from tridentserve.planner.protocols import PlacementInputs
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.linear import Program
-from tridentserve.planner.placement.survey import Survey, Traffic, Way
+from tridentserve.planner.placement.survey import Survey, Traffic
+from tridentserve.planner.placement.ways import Way
 from tridentserve.planner.projection import PlacementType
 
 

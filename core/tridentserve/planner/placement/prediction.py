@@ -28,12 +28,13 @@ from tridentserve.planner.placement.flows import (
     options_at,
 )
 from tridentserve.planner.placement.standby import Supply, lacking
-from tridentserve.planner.placement.survey import Survey, Way, survey
+from tridentserve.planner.placement.survey import Survey, survey
 from tridentserve.planner.placement.waiting import (
     admissible_utilisation,
     mean_wait_s,
     waiting_probability,
 )
+from tridentserve.planner.placement.ways import Way
 from tridentserve.planner.projection import type_of
 from tridentserve.planner.protocols import PlacementInputs
 

@@ -53,7 +53,8 @@ from tridentserve.domain.plans import PlacementPlan, PoolPlan, Reason
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.stages import Stage
 from tridentserve.planner.placement.budget import cut_to_budget, shape_of
-from tridentserve.planner.placement.survey import efficient, survey
+from tridentserve.planner.placement.survey import survey
+from tridentserve.planner.placement.ways import efficient
 from tridentserve.planner.protocols import PlacementInputs
 
 _ROUNDING = 1e-9

@@ -21,7 +21,8 @@ from tridentserve.domain.plans import PlacementPlan, Reason
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.placement.packing import Bundle, pack, singled
 from tridentserve.planner.placement.splitting import apportion
-from tridentserve.planner.placement.survey import Survey, Traffic, Way, efficient
+from tridentserve.planner.placement.survey import Survey, Traffic
+from tridentserve.planner.placement.ways import Way, efficient
 from tridentserve.planner.projection import (
     VIRTUAL_REPLICAS,
     PlacementType,

@@ -1,7 +1,6 @@
 """What placements that tell classes apart start from: who asks for what, how it could run, where.
 
-A *way* is how one call of one stage could run: a strategy, a batch, its seconds and what it needs
-of every device. A class has a few for each stage, one a degree and batch, the fastest. Which
+A class has a few ways to run each stage (`ways`), one a degree and batch, the fastest. Which
 placement types can carry a way is a question of memory alone: the weights of every stage of the
 type, and the peak of the one that runs.
 
@@ -10,7 +9,6 @@ load there is no survey, and planners then hold what they have (`held`). A load 
 one of zero, is taken for an equal mix of what the profile measured (the paper's bootstrap).
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,41 +18,16 @@ from tridentserve.domain.load import ClassRate, Load
 from tridentserve.domain.plans import PlacementPlan, Reason
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.stages import STAGES, Stage
-from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.memory import shared_bytes
+from tridentserve.planner.placement.ways import Way, best_s, ways_of
 from tridentserve.planner.projection import PlacementType
 from tridentserve.planner.protocols import PlacementInputs
 
-EFFICIENCY = 0.8
-"""Least share of a device's time that a group must keep, as in the published code (3.3)."""
 _BOOTSTRAP_PER_S = 1e-3
 """Arrivals that stand for none at all, so that every class still gets a place."""
 _ABSURD_PER_S = 1e9
 """Nobody measures as much; a linear program would drown in it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """How one call of one stage could run."""
-
-    stage: Stage
-    strategy: Strategy
-    batch: int
-    seconds: float
-    """Of the call, all of its batch together."""
-    peak_bytes: int
-    """On each of its devices beside the weights."""
-
-    @property
-    def degree(self) -> int:
-        """Devices that it runs on."""
-        return self.strategy.degree
-
-    @property
-    def work_s(self) -> float:
-        """Device-seconds of one request."""
-        return self.seconds * self.degree / self.batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,19 +197,6 @@ def mix_of(load: Load, profile: Profile | None) -> tuple[ClassRate, ...]:
     return tuple(sorted(rates.values(), key=lambda one: (one.shape, one.steps, one.guidance)))
 
 
-def efficient(ways: Iterable[Way], least: float = EFFICIENCY) -> Way | None:
-    """The way of the largest degree that still uses its devices well (the paper's k*).
-
-    Efficiency is against the cheapest of the smallest degree. None where there is no way at all.
-    """
-    single = [way for way in ways if way.batch == 1]
-    if not single:
-        return None
-    base = min(single, key=lambda way: (way.degree, way.seconds))
-    kept = [way for way in single if base.work_s >= least * way.work_s]
-    return max(kept, key=lambda way: (way.degree, -way.seconds))
-
-
 def grounds_of(inputs: PlacementInputs) -> tuple[Ground, ...]:
     """Nodes by name, as far as `gpuLimitPercent` reaches."""
     devices: dict[NodeId, list[Device]] = {}
@@ -271,38 +231,6 @@ def _traffic(cost: CostModel, rate: ClassRate, inputs: PlacementInputs, largest:
             most = inputs.spec.stage(stage).batch_max_size
             batches.add(max(1, min(most, inputs.profile.best_batch_of(rate.shape))))
         for batch in sorted(batches):
-            ways += _ways(cost, rate, stage, batch, largest)
+            ways += ways_of(cost, rate, stage, batch, largest)
     scale = inputs.spec.slo_scale_percent / 100
-    return Traffic(rate=rate, ways=tuple(ways), deadline_s=_best_s(ways) * scale)
-
-
-def _best_s(ways: Sequence[Way]) -> float:
-    """End-to-end seconds with diffuse at k* and nothing in the way; deadlines are told by it."""
-    found = 0.0
-    for stage in STAGES:
-        own = [way for way in ways if way.stage is stage and way.batch == 1]
-        best = efficient(own) if stage is Stage.DIFFUSE else None
-        found += best.seconds if best else min((way.seconds for way in own), default=0.0)
-    return found
-
-
-def _ways(cost: CostModel, rate: ClassRate, stage: Stage, batch: int, largest: int) -> list[Way]:
-    """The fastest way of every degree that a node has the devices for."""
-    fastest: dict[int, Way] = {}
-    for strategy in (SINGLE, *cost.strategies(stage, rate.shape)):
-        if strategy.degree > largest:
-            continue
-        found = cost.estimate(stage, rate.shape, rate.steps, 100, batch, strategy=strategy)
-        if found is None or not 0 < found.mean_s < float("inf"):
-            continue
-        way = Way(
-            stage=stage,
-            strategy=strategy,
-            batch=batch,
-            seconds=found.mean_s,
-            peak_bytes=found.peak_bytes,
-        )
-        best = fastest.setdefault(way.degree, way)
-        if way.seconds < best.seconds:
-            fastest[way.degree] = way
-    return [fastest[degree] for degree in sorted(fastest)]
+    return Traffic(rate=rate, ways=tuple(ways), deadline_s=best_s(ways) * scale)
