@@ -278,7 +278,7 @@ def test_no_more_than_a_share_of_the_nodes_drains_at_a_time(nodes: int, most: in
     drains = Drains(Reservation(), clearing, 0.0)
     wide = Offers(options).among(state.roster.kinds(D), D, LARGE, 4)[-1]
     for _ in range(nodes):
-        drains.keep(wide)
+        drains.keep(wide, frozenset())
     single = Offers(options).among(state.roster.kinds(D), D, LARGE, 4)[0]
 
     assert wide.degree == 8

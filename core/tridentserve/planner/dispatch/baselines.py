@@ -13,7 +13,9 @@
 | `Ilp` | the published program, corrected | any |
 | `Ilp/Published` | the same, late reward and estimate as in the published code | any |
 | `EarliestDeadline/KStar` | k* of each stage, with a reservation | any |
-| `EarliestDeadline/Largest` | the largest efficient degree that fits | any |
+| `EarliestDeadline/Largest` | the largest efficient degree that fits, with a reservation | any |
+| `EarliestDeadline/BackFill` | the same, others may pass | any |
+| `ShortestRemaining/KStar` | k* of each stage, with a reservation, ageing | any |
 
 A pipeline run as a block holds its degree's devices through all three stages: its stages start one
 after another on one worker, and what has begun goes before what has not, so nobody gets in between.
@@ -60,8 +62,8 @@ def _fifo(rule: DegreeRule, passing: Passing = Passing.STRICT) -> Build:
     return lambda cost: Fifo(cost, Rules(degrees=rule, passing=passing))
 
 
-def _deadline(rule: DegreeRule) -> Build:
-    return lambda cost: EarliestDeadline(cost, Rules(degrees=rule, passing=Passing.RESERVATION))
+def _deadline(rule: DegreeRule, passing: Passing = Passing.RESERVATION) -> Build:
+    return lambda cost: EarliestDeadline(cost, Rules(degrees=rule, passing=passing))
 
 
 def _shortest(cost: CostModel) -> Ordered:
@@ -83,5 +85,9 @@ BASELINES: Mapping[str, Build] = MappingProxyType(
         "Ilp/Published": lambda cost: Ilp(cost, PUBLISHED),
         "EarliestDeadline/KStar": _deadline(KStar()),
         "EarliestDeadline/Largest": _deadline(LargestEfficientThatFits()),
+        "EarliestDeadline/BackFill": _deadline(LargestEfficientThatFits(), Passing.BACK_FILL),
+        "ShortestRemaining/KStar": lambda cost: ShortestRemaining(
+            cost, Rules(degrees=KStar(), passing=Passing.RESERVATION)
+        ),
     }
 )

@@ -30,6 +30,7 @@ from tridentserve.planner.dispatch.search import Prefer
 from tridentserve.planner.dispatch.thrift import Thrift
 from tridentserve.planner.dispatch.urgency import PATIENCE, Lateness, Tier, Turn
 from tridentserve.planner.dispatch.water_filling import WaterFilling, raises
+from tridentserve.planner.dispatch.workers import eligible
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey, State
 
@@ -116,7 +117,7 @@ class Desk:
         offers, on_time = turn.outlook.offers, turn.outlook.within(turn.due_s - self._now)
         passed_over = self._forgets and turn.outlook.is_known
         if passed_over and self._is_hopeless(turn.queue, on_time or offers):
-            self._blocked(turn, on_time)
+            self._blocked(journey, turn, on_time)
             return None
         for offer in self._choices(journey, turn, on_time):
             attempt = (turn.queue, offer.degree)
@@ -125,7 +126,7 @@ class Desk:
                 break
             self._failed.add(attempt)
         else:
-            self._blocked(turn, on_time)
+            self._blocked(journey, turn, on_time)
             self._held_s = min(self._held_s, self._patient_s)
             return None
         # Nobody else waits, so idle devices are of no other use.
@@ -177,10 +178,13 @@ class Desk:
                 return False
         return bool(offers)
 
-    def _blocked(self, turn: Turn, on_time: Sequence[Offer]) -> None:
+    def _blocked(self, journey: Journey, turn: Turn, on_time: Sequence[Offer]) -> None:
         least = on_time or (turn.outlook.offers if turn.tier is Tier.AGED else ())
         if self._drains is not None and least:
-            self._drains.keep(least[0], has_aged=not on_time)
+            excluded = journey.excluded
+            if excluded:
+                _, excluded = eligible(self._scene.state.roster, journey, least[0].kinds)
+            self._drains.keep(least[0], excluded, has_aged=not on_time)
         if not on_time:
             return
         redecision = self._settings.redecision

@@ -5,7 +5,7 @@ the victims' next step, so whoever preempts starts in a later decision; until th
 kept free for it. A segment changes at most `cap` times: its epoch counts its changes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from itertools import islice
 
@@ -34,6 +34,7 @@ def room_by_pausing(
     floor: Floor,
     kinds: Iterable[Kind],
     degree: int,
+    excluded: Set[WorkerId],
     may_pause: Callable[[Segment], bool],
     reason: str,
 ) -> Room | None:
@@ -44,11 +45,12 @@ def room_by_pausing(
         floor: of this decision.
         kinds: whose workers may run the call.
         degree: devices that it needs.
+        excluded: workers that must not run it.
         may_pause: who may be a victim.
         reason: for people.
     """
     best: tuple[int, WorkerId, list[Segment]] | None = None
-    for name in _candidates(kinds, degree):
+    for name in _candidates(kinds, degree, excluded):
         lacking = degree - len(floor.vacant_devices(state.workers[name])) - _coming(state, name)
         if lacking <= 0:
             return Room(worker=name, yields=())
@@ -68,11 +70,11 @@ def pauses_of(state: State, segment: Segment) -> int:
     return 0 if journey is None else segment.epoch - journey.epoch
 
 
-def _candidates(kinds: Iterable[Kind], degree: int) -> Iterator[WorkerId]:
+def _candidates(kinds: Iterable[Kind], degree: int, excluded: Set[WorkerId]) -> Iterator[WorkerId]:
     for kind in kinds:
         if kind.concurrent and kind.devices >= degree:
             names = (name for room in reversed(kind.rooms) for name in room)
-            yield from islice(names, _LOOKED_AT)
+            yield from islice((name for name in names if name not in excluded), _LOOKED_AT)
 
 
 def _coming(state: State, name: WorkerId) -> int:

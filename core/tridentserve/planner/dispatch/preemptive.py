@@ -25,6 +25,7 @@ from tridentserve.planner.dispatch.queues import Priority, Queue, Queues
 from tridentserve.planner.dispatch.resuming import room_for
 from tridentserve.planner.dispatch.running import Running
 from tridentserve.planner.dispatch.starting import started
+from tridentserve.planner.dispatch.workers import eligible
 from tridentserve.planner.state import Journey, State
 
 CAP = 4
@@ -170,12 +171,18 @@ class Preemptive:
 
         reason = f"{self._policy.name}: {journey.demand.id} goes before it"
         # Where scarcer stages need a worker, what was kept for this one would be left to them.
-        kinds = least_missed(scene.state.roster, offer.kinds, journey.stage)
-        room = room_by_pausing(scene.state, scene.floor, kinds, offer.degree, may_pause, reason)
+        roster = scene.state.roster
+        kinds, excluded = eligible(
+            roster, journey, least_missed(roster, offer.kinds, journey.stage)
+        )
+        room = room_by_pausing(
+            scene.state, scene.floor, kinds, offer.degree, excluded, may_pause, reason
+        )
         if room is not None:
             kept.add(room.worker)
             yield from room.yields
             return
         # Nobody may be paused: without a node that drains, the first in order would wait for ever.
         rooms = (room for kind in kinds for room in reversed(kind.rooms))
-        kept.update(islice((name for room in rooms for name in room), 1))
+        names = (name for room in rooms for name in room if name not in excluded)
+        kept.update(islice(names, 1))

@@ -14,7 +14,7 @@ nobody else is served. Those would starve, whether they are on time or not, so o
 on any number of nodes once they have aged.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
@@ -58,8 +58,8 @@ class Drains:
         """Nothing is kept yet."""
         self._settings, self._clearing, self._now = settings, clearing, now
         self._kept: dict[WorkerId, _Kept] = {}
-        self._asked: list[Offer] = []
-        """Who is to have a node that was not looked for yet."""
+        self._asked: list[tuple[Offer, Set[WorkerId]]] = []
+        """Who is to have a node that was not looked for yet, and on which it must not run."""
         self._compared: dict[tuple[tuple[Kind, ...], int], list[tuple[float, int, WorkerId]]] = {}
         """What `_compare` found, until somebody takes devices."""
 
@@ -82,10 +82,16 @@ class Drains:
         if kept is not None and self._ends_s(option) > kept.clear_s:
             kept.spare -= len(place.devices)
 
-    def keep(self, offer: Offer, *, has_aged: bool = False) -> None:
-        """Keep a node for a request that cannot start, if it is wide enough to need one."""
+    def keep(self, offer: Offer, excluded: Set[WorkerId], *, has_aged: bool = False) -> None:
+        """Keep a node for a request that cannot start, if it is wide enough to need one.
+
+        Args:
+            offer: of the least degree that would do.
+            excluded: workers that must not run it.
+            has_aged: whether it is late by so much that it goes first.
+        """
         if self.would_keep(offer, has_aged=has_aged):
-            self._asked.append(offer)
+            self._asked.append((offer, excluded))
 
     def would_keep(self, offer: Offer, *, has_aged: bool = False) -> bool:
         """Whether another node would be kept for a request of this least degree."""
@@ -104,13 +110,13 @@ class Drains:
         return inf if option is None else self._now + option.q90_s
 
     def _choose_asked(self) -> None:
-        for wide in self._asked:
-            self._choose(wide)
+        for wide, excluded in self._asked:
+            self._choose(wide, excluded)
         self._asked.clear()
 
-    def _choose(self, offer: Offer) -> None:
+    def _choose(self, offer: Offer, excluded: Set[WorkerId]) -> None:
         for clear_s, spare, name in self._compare(offer):
-            if name not in self._kept:
+            if name not in self._kept and name not in excluded:
                 self._kept[name] = _Kept(clear_s=clear_s, spare=spare)
                 return
 

@@ -179,10 +179,11 @@ class TetriRounds:
 
 
 def _reward(pick: _Pick) -> tuple[int, bool, int, Rank]:
-    """The aged, the pressing, those on time, the late; the smallest needs first."""
+    """The aged in turn; then the pressing, those on time, the late, the smallest needs first."""
     tier = pick.turn.tier
-    group = {Tier.AGED: 0, Tier.LATE: 2}.get(tier, 1)
-    return (group, not pick.pressing, pick.offer.degree, pick.turn.rank)
+    if tier is Tier.AGED:
+        return (0, False, 0, pick.turn.rank)
+    return (2 if tier is Tier.LATE else 1, not pick.pressing, pick.offer.degree, pick.turn.rank)
 
 
 def _hand_out(picks: list[_Pick], vacant: int) -> None:
