@@ -79,11 +79,10 @@ def _fixed(name: str, dispatch: str, placement: PlacementChoice) -> Contender:
 def _others(names: tuple[str, ...]) -> tuple[Contender, ...]:
     """Every other dispatch policy that there is, with its usual settings, on whole nodes."""
     families = ("B1", "B2", "B3", "B4", "B5", "B6", "Ilp", "DeadlineAware")
-    # With the care for whole groups that ours has too, they are among `best_fits` and `_tuned`.
-    families += ("EarliestDeadline/BackFill", "ShortestRemaining/KStar")
-    return tuple(
-        _fixed(f"policy/{name}", name, _WHOLE) for name in names if not name.startswith(families)
-    )
+    # With the care for whole groups that ours has too, these are among `best_fits` and `_tuned`.
+    rules = ("EarliestDeadline/BackFill", "ShortestRemaining/KStar")
+    others = [name for name in names if not name.startswith((*families, *rules))]
+    return tuple(_fixed(f"policy/{name}", name, _WHOLE) for name in others)
 
 
 def _tuned() -> tuple[Contender, ...]:
