@@ -6,7 +6,7 @@ is one at 5 %, corrected for the number of such cells in the table (Holm), measu
 everything else is open, whatever the means say.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, isinf, log
 
@@ -128,15 +128,20 @@ def claims(records: Records, cells: Sequence[Cell], ours: str, theirs: str) -> s
 
 
 def in_all_worlds(
-    records: Records, cells: Sequence[Cell], ours: str, theirs: str, worlds: int
+    records: Records,
+    cells: Sequence[Cell],
+    ours: str,
+    theirs: str,
+    worlds: Collection[tuple[float, float]],
 ) -> str:
-    """Which gains are certain in each of so many worlds; empty where no cell was run in all."""
+    """Which gains are certain in each of some worlds; empty where no cell was run in all."""
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        if len(records.shared(cell.name, (ours, theirs))[0]) >= LEAST_SEEDS and cell.decode_s:
+        enough = len(records.shared(cell.name, (ours, theirs))[0]) >= LEAST_SEEDS
+        if enough and (cell.decode_s, cell.slow_down) in worlds:
             groups.setdefault(replace(cell, decode_s=None, slow_down=1.0).name, []).append(cell)
-    whole = {name: group for name, group in groups.items() if len(group) == worlds > 1}
-    if not whole:
+    whole = {name: group for name, group in groups.items() if len(group) == len(worlds)}
+    if not whole or len(worlds) < 2:
         return ""
     parts = []
     for measure in MEASURES:
@@ -148,8 +153,8 @@ def in_all_worlds(
         ]
         parts.append(f"{measure.name} in {', '.join(better) or 'none'}")
     return (
-        f"{len(whole)} of these cells were run in all {worlds} worlds that fit, and in all of them"
-        f" better is {'; '.join(parts)}. What is said of any other holds in one world."
+        f"{len(whole)} of these cells were run in all {len(worlds)} worlds that fit, and in all of"
+        f" them better is {'; '.join(parts)}. What is said of any other holds in one world."
     )
 
 

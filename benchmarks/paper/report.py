@@ -113,7 +113,7 @@ def _scaled(cells: Sequence[Cell]) -> tuple[list[Cell], list[Cell]]:
 
 def _answers(shown: Shown) -> str:
     parts = [fit_answer(shown.fitted), f"The opponent is `{CHOSEN['theirs']}`: {_chosen(shown)}"]
-    worlds = len(passing_worlds(shown.fitted))
+    worlds = passing_worlds(shown.fitted)
     for name, cells in zip(_SCALES, _scaled(comparison_cells()), strict=True):
         parts += [
             f"Ours against it, {name}:\n\n{claims(shown.compared, cells, *_BOTH)}",

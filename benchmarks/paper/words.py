@@ -131,7 +131,7 @@ request waits][wait] have the figures):
 | after a switch | Of five phases, some bring more than can be served. Who arrives in those is late with everybody else, whoever plans. |
 | EDF best fit | With a queue as at 0.95, EDF gives nearly everybody one device. Ours widens some who are on time by it, and the device-seconds are missing for the mean. |
 | capacity | Theirs is below the least load that was run, so that no more than a limit is known. Ours ends where the largest class falls below 95 %. |
-| one node | Who waits for a whole node waits for the only one; [since these runs](decisions/deadline-aware-dispatch.md#where-it-is-behind) it is not drained any more. |
+| one node | Who waits for a whole node waits for the only one; [since these runs](decisions/deadline-aware-dispatch.md#where-it-is-behind) it is drained for those alone that fit on nothing less. |
 
 [queue]: decisions/deadline-aware-dispatch.md#what-a-queue-asks-for
 [wait]: decisions/deadline-aware-dispatch.md#how-long-a-request-waits-and-what-that-is-worth
@@ -174,8 +174,8 @@ BESIDE = (
         "charges",
         "Both planners again, charged what their decisions took on one machine: for theirs 0.36 ms,"
         " 0.013 ms a waiting request and 0.0007 ms a device, for ours 0.63 ms whatever waits. The"
-        " usual charges are some fifteen times too high for theirs, and too low for ours: what is"
-        " that beside calls of a minute?",
+        " usual charges are some fifteen times too high for theirs, and too low for ours while"
+        " fewer than sixty wait: what is that beside calls of a minute?",
     ),
     (
         "Mechanisms, one removed or changed at a time",
@@ -221,7 +221,7 @@ LIMITS = """\
   this opponent in view; the held-out cells were no part of that.
 - FLUX and HunyuanVideo out of memory on whole pipelines follows from assumed peaks, and proves
   nothing.
-- Capacity is read off five loads by straight lines.
+- Capacity is read off the loads that were run, by straight lines.
 - No batches: one request a call, for every policy.
 - Every other dispatch policy is run at several settings in one cell only, and not tuned further;
   of placements, splits and pools are, at some shares. All of CogVideoX fits a device, so there both

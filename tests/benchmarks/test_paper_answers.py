@@ -81,21 +81,22 @@ def _in_worlds(*attainments: float) -> tuple[Records, list[Cell]]:
 
 def test_what_is_better_in_every_world_is_said_to_be() -> None:
     found, cells = _in_worlds(0.95, 0.96)
-    text = in_all_worlds(found, cells, "ours", "theirs", 2)
+    text = in_all_worlds(found, cells, "ours", "theirs", [(1.0, 1.2), (2.0, 1.2)])
     assert f"attainment in `{CELL.name}`" in text
     assert "mean in none" in text
 
 
 def test_what_is_better_in_all_worlds_but_one_is_not() -> None:
     found, cells = _in_worlds(0.95, 0.89)
-    text = in_all_worlds(found, cells, "ours", "theirs", 2)
+    text = in_all_worlds(found, cells, "ours", "theirs", [(1.0, 1.2), (2.0, 1.2)])
     assert "attainment in none" in text
     assert f"P95 in `{CELL.name}`" in text
 
 
 def test_of_a_cell_that_one_world_lacks_nothing_is_said() -> None:
     found, cells = _in_worlds(0.95, 0.96)
-    assert in_all_worlds(found, cells, "ours", "theirs", 3) == ""
+    worlds = [(1.0, 1.2), (2.0, 1.2), (3.0, 1.2)]
+    assert in_all_worlds(found, cells, "ours", "theirs", worlds) == ""
 
 
 def test_seeds_that_only_one_has_run_are_left_out() -> None:

@@ -253,6 +253,20 @@ def test_the_only_node_is_not_kept_for_who_fits_on_less() -> None:
     assert not waits(floor, "s")
 
 
+def test_a_node_is_kept_where_workers_of_one_device_serve_the_others() -> None:
+    """It is the only one of its size, and not all that there is."""
+    chosen = Settings(pricing=Pricing(beta=100, stretch=100), water_filling=None)
+    floor = driver(chosen, node("n1"), node("single", 1))
+    for name in ("first", "second"):
+        diffuse(floor, name, 1000, SMALL)
+    diffuse(floor, "wide", 10.5, LARGE)
+    diffuse(floor, "s", 900, SMALL)
+
+    assert {floor.where("first"), floor.where("second")} == {"n1", "single"}
+    assert waits(floor, "wide")
+    assert waits(floor, "s")
+
+
 def test_the_only_node_is_kept_for_who_fits_on_nothing_less() -> None:
     floor = driver(cost=model(peak_bytes=80), chosen=Settings(water_filling=None))
     diffuse(floor, "first", 1000, SMALL)
@@ -262,6 +276,22 @@ def test_the_only_node_is_kept_for_who_fits_on_nothing_less() -> None:
     assert waits(floor, "s")
     floor.finish("first")
     assert len(segment(floor, "wide").devices) == 8
+
+
+def test_the_only_encoder_is_not_kept_for_who_would_have_to_leave_it() -> None:
+    """`wide` has aged, and would have the encoder sooner than the other node, were it no guest."""
+    diffuser = replace(node("n2"), capable=frozenset((D,)), resident=frozenset((D,)))
+    chosen = Settings(water_filling=None)
+    floor = driver(chosen, node("n1"), diffuser, cost=model(peak_bytes=80))
+    diffuse(floor, "s", 10_000, SMALL)
+    floor.now = 500.0
+    floor.arrive(demand("wide", 0.0, 1.0, shape=LARGE))
+    floor.finish("wide")
+    floor.arrive(demand("new", 500.0, 10_000, shape=SMALL))
+
+    assert floor.where("s") == "n2"
+    assert waits(floor, "wide")
+    assert floor.where("new") == "n1"
 
 
 def test_without_reservation_small_work_goes_first() -> None:
@@ -275,10 +305,11 @@ def test_no_more_than_a_share_of_the_nodes_drains_at_a_time(nodes: int, most: in
     state = state_of(*(node(f"n{index:02}") for index in range(nodes)))
     options = Options(model())
     clearing = Clearing(state, Floor(state), Running(options), 0.0)
-    drains = Drains(Reservation(), clearing, 0.0)
+    drains = Drains(Reservation(), clearing, 0.0, nodes)
     wide = Offers(options).among(state.roster.kinds(D), D, LARGE, 4)[-1]
     for _ in range(nodes):
-        drains.keep(wide, frozenset())
+        if drains.would_keep(wide):
+            drains.keep(wide, frozenset())
     single = Offers(options).among(state.roster.kinds(D), D, LARGE, 4)[0]
 
     assert wide.degree == 8

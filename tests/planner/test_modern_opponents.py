@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 
 from tests.planner.floor import Driver, demand, state_of
+from tests.planner.pricing import UP_TO_8, call, step
 from tests.planner.test_deadline_aware import LARGE, SMALL, diffuse, model, node, segment, waits
 
-from tridentserve.domain.dispatch import StepFinished, WakeAt, Woken, Yield
+from tridentserve.domain.dispatch import Demand, StepFinished, WakeAt, Woken, Yield
 from tridentserve.domain.ids import RequestId
+from tridentserve.domain.profiles import Profile
+from tridentserve.domain.stages import Stage
+from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.edf_preemptive import EdfPreemptive
 from tridentserve.planner.dispatch.server_filling import ServerFilling
 from tridentserve.planner.dispatch.tetri_rounds import ROUND_S, TetriRounds
@@ -43,6 +47,49 @@ def test_what_a_round_leaves_over_makes_those_faster_that_start() -> None:
     floor.send(Woken())
 
     assert segment(floor, "a").strategy.degree == 8
+
+
+def _rounds(*devices: int) -> Driver:
+    """Nodes of so many devices; `LARGE` fits on two and more only, and gains nothing by more."""
+    known = [step(5.0, one, shape=LARGE, peak_bytes=20 // one.degree) for one in UP_TO_8]
+    known += [step(4.0 / one.degree, one, shape=SMALL) for one in UP_TO_8]
+    known += [
+        call(stage, 1.0, shape=one)
+        for stage in (Stage.ENCODE, Stage.DECODE)
+        for one in (SMALL, LARGE)
+    ]
+    cost = CostModel(Profile(name="p", source="test", samples=tuple(known), usable_bytes=10))
+    nodes = [node(f"n{index}", count) for index, count in enumerate(devices)]
+    return Driver(planner=TetriRounds(cost), state=state_of(*nodes), now=1000.0)
+
+
+def _next_round(floor: Driver, *demands: Demand) -> None:
+    """These arrive and are encoded, and then it is time."""
+    floor.send(Woken())
+    for one in demands:
+        floor.arrive(one)
+        floor.finish(one.id)
+    floor.now += ROUND_S
+    floor.send(Woken())
+
+
+def test_who_fits_nowhere_in_a_round_keeps_nobody_from_what_they_could_have() -> None:
+    """All have aged."""
+    floor = _rounds(2, 1, 1)
+    _next_round(floor, demand("full", 0.0, 1.0, shape=LARGE))
+    late = [demand(name, 2.0, 3.0, shape=SMALL) for name in ("a", "b")]
+    _next_round(floor, demand("pair", 0.0, 1.0, shape=LARGE), *late)
+
+    assert [waits(floor, name) for name in ("pair", "a", "b")] == [True, False, False]
+
+
+def test_nobody_is_made_faster_on_the_devices_of_one_that_has_aged() -> None:
+    """One node alone has two devices; with all four `s` would be the fastest."""
+    floor = _rounds(4, 1, 1)
+    on_time = demand("s", 1000.0, 2000.0, shape=SMALL)
+    _next_round(floor, demand("pair", 0.0, 1.0, shape=LARGE), on_time)
+
+    assert not waits(floor, "pair")
 
 
 def _long_then_urgent(planner: DispatchPlanner) -> Driver:

@@ -33,7 +33,7 @@ from tridentserve.planner.dispatch.shortest_remaining import ShortestRemaining
 from tridentserve.planner.dispatch.tetri_rounds import ROUND_S
 from tridentserve.planner.dispatch.urgency import PATIENCE
 from tridentserve.planner.protocols import DispatchPlanner
-from tridentserve.planner.registry import dispatch_planner
+from tridentserve.planner.registry import DISPATCH_POLICIES, dispatch_planner
 
 Build = Callable[[CostModel], DispatchPlanner]
 
@@ -171,9 +171,7 @@ BOUNDED: Mapping[str, Policy] = {
         for rule in ("KStar", "Largest")
     },
     "ShortestRemaining": ageing(ShortestRemaining, _remaining_s, IN_TURN_S),
-    "ShortestRemaining, reservation": ageing(
-        by(ShortestRemaining, Passing.RESERVATION), _remaining_s, PROMISED_S
-    ),
+    "ShortestRemaining/KStar": ageing(named("ShortestRemaining/KStar"), _remaining_s, PROMISED_S),
     "EdfPreemptive": due(named("EdfPreemptive"), DRAINED_S),
     "ServerFilling": ageing(
         partial(ServerFilling, ageing=AGEING),
@@ -254,12 +252,23 @@ UNBOUNDED: Mapping[str, Policy] = {
     "B4": unbounded(named("B4"), WIDE, LONG),
     "B6": unbounded(named("B6"), WIDE, LONG),
     "Fifo, back-filling": unbounded(by(Fifo, Passing.BACK_FILL), WIDE),
-    "EarliestDeadline, back-filling": unbounded(by(EarliestDeadline, Passing.BACK_FILL), WIDE),
+    "EarliestDeadline/BackFill": unbounded(named("EarliestDeadline/BackFill"), WIDE),
     "ShortestRemaining, ageing of 0": unbounded(partial(ShortestRemaining, ageing=0.0), WIDE, LONG),
     "ServerFilling, ageing of 0": unbounded(partial(ServerFilling, ageing=0.0), WIDE, LONG),
     "Ilp": unbounded(named("Ilp"), WIDE, make=punctual),
 }
 """Policies that say who may starve: what needs a whole node, or what has long to do."""
+
+
+def test_no_policy_is_left_out() -> None:
+    """`Ilp/Published` differs from `Ilp` in what late ones are worth, and promises nothing."""
+    assert set(DISPATCH_POLICIES) - set(BOUNDED) - set(UNBOUNDED) == {"Ilp/Published"}
+
+
+def test_what_counts_as_for_ever_is_longer_than_every_bound() -> None:
+    bounds = [policy.bound_s(one) for policy in BOUNDED.values() for one in policy.watched]
+
+    assert max(bounds) < FOR_EVER_S
 
 
 @pytest.mark.parametrize(

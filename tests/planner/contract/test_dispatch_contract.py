@@ -34,6 +34,7 @@ TIMELESS = [
     if (name in DISPATCH_NAMES and name != "DeadlineAware")
     or name[0] == "B"
     or name.startswith("Fifo/")
+    or name == "EarliestDeadline/BackFill"
 ]
 """Those whose decisions depend on the state alone: they predict no ends, and have no ticks."""
 VARIANTS: Mapping[str, Callable[[CostModel], DispatchPlanner]] = {
@@ -221,7 +222,7 @@ def test_what_is_kept_between_decisions_changes_none(name: str, seed: int) -> No
 
     `Ilp` and `TetriRounds` decide no sooner than a while after they last did, so built anew they
     decide early. A reservation stays on the worker that was promised when another one should be
-    clear sooner by now (`EarliestDeadline/KStar` and `/Largest`).
+    clear sooner by now (`EarliestDeadline/KStar` and `/Largest`, `ShortestRemaining/KStar`).
     """
     compare(name, seed, GAPS_S)
 

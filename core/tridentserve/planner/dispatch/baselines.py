@@ -14,12 +14,12 @@
 | `Ilp/Published` | the same, late reward and estimate as in the published code | any |
 | `EarliestDeadline/KStar` | k* of each stage, with a reservation | any |
 | `EarliestDeadline/Largest` | the largest efficient degree that fits, with a reservation | any |
-| `EarliestDeadline/BackFill` | the same, others may pass | any |
+| `EarliestDeadline/BackFill` | the same degree, others may pass, so that wide ones may starve | any |
 | `ShortestRemaining/KStar` | k* of each stage, with a reservation, ageing | any |
 
 A pipeline run as a block holds its degree's devices through all three stages: its stages start one
 after another on one worker, and what has begun goes before what has not, so nobody gets in between.
-Shortest remaining first is without ageing here, as published: long requests may starve.
+`B4` and `B6` are without ageing, as published: long requests may starve.
 """  # noqa: E501 - a table
 
 from collections.abc import Callable, Mapping

@@ -10,7 +10,7 @@ is nothing to break, and a call stays with its input.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from tridentserve.domain.dispatch import WakeAt
@@ -19,6 +19,7 @@ from tridentserve.domain.stages import Stage
 from tridentserve.planner.dispatch.clearing import Clearing
 from tridentserve.planner.dispatch.degrees import Scene, Widest
 from tridentserve.planner.dispatch.fits import fewest_blocks_broken, tightest
+from tridentserve.planner.dispatch.guests import least_missed
 from tridentserve.planner.dispatch.offers import Offer
 from tridentserve.planner.dispatch.options import Option
 from tridentserve.planner.dispatch.places import Place
@@ -75,10 +76,11 @@ class Desk:
             now: Unix time.
         """
         self._settings, self._scene, self._clearing, self._now = settings, scene, clearing, now
+        kinds = scene.state.roster.kinds(Stage.DIFFUSE)
         self._drains: Drains | None = None
         if settings.reservation is not None:
-            self._drains = Drains(settings.reservation, clearing, now)
-        kinds = scene.state.roster.kinds(Stage.DIFFUSE)
+            workers = sum(kind.size for kind in kinds)
+            self._drains = Drains(settings.reservation, clearing, now, workers)
         devices = sum(kind.size * kind.devices for kind in kinds)
         self.waiting = waiting
         """Requests that have no place yet."""
@@ -180,11 +182,8 @@ class Desk:
 
     def _blocked(self, journey: Journey, turn: Turn, on_time: Sequence[Offer]) -> None:
         least = on_time or (turn.outlook.offers if turn.tier is Tier.AGED else ())
-        if self._drains is not None and least:
-            excluded = journey.excluded
-            if excluded:
-                _, excluded = eligible(self._scene.state.roster, journey, least[0].kinds)
-            self._drains.keep(least[0], excluded, has_aged=not on_time)
+        if least:
+            self._keep(journey, least[0], has_aged=not on_time)
         if not on_time:
             return
         redecision = self._settings.redecision
@@ -192,6 +191,16 @@ class Desk:
             left_s = turn.due_s - self._now - turn.outlook.fastest_s
             if left_s < redecision.urgent_s:
                 self.urgent = on_time[0]
+
+    def _keep(self, journey: Journey, offer: Offer, *, has_aged: bool) -> None:
+        """Have a node drained that it may use, and will not have to leave to a scarcer stage."""
+        if self._drains is None or not self._drains.would_keep(offer, has_aged=has_aged):
+            return
+        roster, kinds, excluded = self._scene.state.roster, offer.kinds, journey.excluded
+        if excluded:
+            kinds, excluded = eligible(roster, journey, kinds)
+        kinds = least_missed(roster, kinds, journey.stage)
+        self._drains.keep(offer if kinds == offer.kinds else replace(offer, kinds=kinds), excluded)
 
     def _choices(self, journey: Journey, turn: Turn, on_time: Sequence[Offer]) -> Sequence[Offer]:
         """Degrees that it takes, the best first."""

@@ -172,9 +172,8 @@ class Preemptive:
         reason = f"{self._policy.name}: {journey.demand.id} goes before it"
         # Where scarcer stages need a worker, what was kept for this one would be left to them.
         roster = scene.state.roster
-        kinds, excluded = eligible(
-            roster, journey, least_missed(roster, offer.kinds, journey.stage)
-        )
+        kinds, excluded = eligible(roster, journey, offer.kinds)
+        kinds = least_missed(roster, kinds, journey.stage)
         room = room_by_pausing(
             scene.state, scene.floor, kinds, offer.degree, excluded, may_pause, reason
         )

@@ -9,9 +9,9 @@ idles, and a small fleet that drains half of itself serves nobody well. They are
 every decision, and as a node that drains gets emptier, the same one comes out again (paper section
 5.7; back-filling as in EASY).
 
-Where there is one node only, it is kept for those alone that fit on nothing less: while it drains,
-nobody else is served. Those would starve, whether they are on time or not, so one is kept for them
-on any number of nodes once they have aged.
+Where one node is all that there is, it is kept for those alone that fit on nothing less: while it
+drains, nobody else is served. Who fits on several devices only would starve behind small work once
+it is late, so a node is kept for it too, however many there are, as soon as it has aged.
 """
 
 from collections.abc import Iterable, Set
@@ -26,6 +26,9 @@ from tridentserve.planner.dispatch.options import Option
 from tridentserve.planner.dispatch.places import Place
 from tridentserve.planner.roster import Kind
 
+_SEVERAL = 2
+"""Devices that small work hardly ever leaves vacant together."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
@@ -34,7 +37,7 @@ class Reservation:
     nodes: int = 4
     """Workers that are drained at the same time, at most."""
     share: float = 0.25
-    """Of the workers that have the devices; one of two or three may be drained as well."""
+    """Of the workers that have the devices; one at least, but for the last paragraph above."""
     degree: int = 4
     """Devices from which on a request counts as wide."""
     looked_at: int = 16
@@ -54,9 +57,10 @@ class _Kept:
 class Drains:
     """The nodes that are kept, within one decision."""
 
-    def __init__(self, settings: Reservation, clearing: Clearing, now: float) -> None:
-        """Nothing is kept yet."""
+    def __init__(self, settings: Reservation, clearing: Clearing, now: float, workers: int) -> None:
+        """Nothing is kept yet; `workers` is how many there are for the wide stage, diffuse."""
         self._settings, self._clearing, self._now = settings, clearing, now
+        self._workers = workers
         self._kept: dict[WorkerId, _Kept] = {}
         self._asked: list[tuple[Offer, Set[WorkerId]]] = []
         """Who is to have a node that was not looked for yet, and on which it must not run."""
@@ -82,23 +86,21 @@ class Drains:
         if kept is not None and self._ends_s(option) > kept.clear_s:
             kept.spare -= len(place.devices)
 
-    def keep(self, offer: Offer, excluded: Set[WorkerId], *, has_aged: bool = False) -> None:
-        """Keep a node for a request that cannot start, if it is wide enough to need one.
+    def keep(self, offer: Offer, excluded: Set[WorkerId]) -> None:
+        """Keep a node, as `would_keep` allows, for a request that cannot start.
 
         Args:
             offer: of the least degree that would do.
             excluded: workers that must not run it.
-            has_aged: whether it is late by so much that it goes first.
         """
-        if self.would_keep(offer, has_aged=has_aged):
-            self._asked.append((offer, excluded))
+        self._asked.append((offer, excluded))
 
     def would_keep(self, offer: Offer, *, has_aged: bool = False) -> bool:
         """Whether another node would be kept for a request of this least degree."""
-        if offer.degree < (2 if has_aged else self._settings.degree):
+        if offer.degree < (_SEVERAL if has_aged else self._settings.degree):
             return False
         size = sum(kind.size for kind in offer.kinds)
-        least = int(offer.is_least or size > 1)
+        least = int(offer.is_least or self._workers > 1)
         most = min(self._settings.nodes, max(least, int(self._settings.share * size)))
         if self._asked and len(self._kept) + len(self._asked) >= most:
             # Who asked for what no node will have takes nobody's turn.

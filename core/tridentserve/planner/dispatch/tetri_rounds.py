@@ -110,12 +110,14 @@ class TetriRounds:
         vacant = sum(devices * workers for devices, workers in vacancies.items())
         picks: list[_Pick] = []
         weighed = list(self._urgent(scene.state, Stage.DIFFUSE, now)) if vacant else []
+        widest = max((devices for devices, workers in vacancies.items() if workers), default=0)
         for pick in sorted(self._picks(scene, weighed, now), key=_reward):
-            if pick.offer.degree <= vacant:
+            # What fits on no worker would only keep others from what they could have.
+            if pick.offer.degree <= min(vacant, widest):
                 vacant -= pick.offer.degree
                 picks.append(pick)
         _hand_out(picks, vacant)
-        for pick in sorted(picks, key=lambda one: -one.offer.degree):
+        for pick in sorted(picks, key=_placing):
             least = self._least(scene, pick.turn, now)
             for offer in (pick.offer, *([least] if least else [])):
                 if actions := list(self._start(scene, pick.turn, offer)):
@@ -184,6 +186,11 @@ def _reward(pick: _Pick) -> tuple[int, bool, int, Rank]:
     if tier is Tier.AGED:
         return (0, False, 0, pick.turn.rank)
     return (2 if tier is Tier.LATE else 1, not pick.pressing, pick.offer.degree, pick.turn.rank)
+
+
+def _placing(pick: _Pick) -> tuple[bool, int]:
+    """The aged first, since others were made wider by what is left; then the widest."""
+    return (pick.turn.tier is not Tier.AGED, -pick.offer.degree)
 
 
 def _hand_out(picks: list[_Pick], vacant: int) -> None:
