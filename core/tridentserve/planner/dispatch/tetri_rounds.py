@@ -111,12 +111,15 @@ class TetriRounds:
         picks: list[_Pick] = []
         weighed = list(self._urgent(scene.state, Stage.DIFFUSE, now)) if vacant else []
         widest = max((devices for devices, workers in vacancies.items() if workers), default=0)
+        asked = 0
         for pick in sorted(self._picks(scene, weighed, now), key=_reward):
-            # What fits on no worker would only keep others from what they could have.
-            if pick.offer.degree <= min(vacant, widest):
+            if pick.offer.degree > widest:
+                # It has to wait for one worker's devices: others may start, but not spread.
+                asked += pick.offer.degree
+            elif pick.offer.degree <= vacant:
                 vacant -= pick.offer.degree
                 picks.append(pick)
-        _hand_out(picks, vacant)
+        _hand_out(picks, vacant - asked)
         for pick in sorted(picks, key=_placing):
             least = self._least(scene, pick.turn, now)
             for offer in (pick.offer, *([least] if least else [])):
