@@ -196,10 +196,12 @@ WITH_STEPS = replace(OURS, name="ours/steps", dispatch=replace(_USUAL, redecisio
 
 def factorial(opponent: Contender) -> tuple[Contender, ...]:
     """{theirs, ours} placement x {theirs, ours} dispatch; ours with decisions at steps apart."""
+    alone = replace(OUR_PLACEMENT, aims=replace(OUR_PLACEMENT.aims, replicas=1))
     return (
         opponent,
         OURS,
         replace(OURS, name="ours/their placement", placement=THEIR_PLACEMENT),
+        replace(OURS, name="ours/one encoder", placement=alone),
         replace(opponent, name="theirs/our placement", placement=OUR_PLACEMENT),
         WITH_STEPS,
     )

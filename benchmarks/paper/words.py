@@ -166,8 +166,10 @@ BESIDE = (
     (
         "Placement or dispatch",
         "factorial",
-        "Each planner's dispatch on the other's placement, and ours with running calls that grow"
-        " and shrink at step boundaries (`ours/steps`), which the router does not carry out.",
+        "Each planner's dispatch on the other's placement. Ours has encode on two devices, lest all"
+        " stops when one fails ([why](decisions/joint-placement.md)); theirs, and `ours/one"
+        " encoder`, have one to spare for diffuse. `ours/steps` lets running calls grow and shrink"
+        " at step boundaries, which the router does not carry out.",
     ),
     (
         "Decisions charged what they took",
