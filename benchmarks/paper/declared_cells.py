@@ -8,6 +8,7 @@ of. On four nodes a request for a whole node finds one less easily than on sixte
 minutes a queue that grows without end is shorter than in two hours.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
 
@@ -94,9 +95,19 @@ def variations() -> tuple[Cell, ...]:
 
 def other_pipelines() -> tuple[Cell, ...]:
     """Flux, HunyuanVideo and Stable Diffusion 3, which nothing calibrates."""
+    return _of_others((CORE[0], CORE[2]))
+
+
+def other_pipelines_elsewhere() -> tuple[Cell, ...]:
+    """The same at all other loads and deadlines, in the order of CogVideoX's."""
+    done = (CORE[0], CORE[2])
+    return _of_others([one for one in (*CORE, *EDGE) if one not in done])
+
+
+def _of_others(where: Iterable[tuple[float, str]]) -> tuple[Cell, ...]:
     return tuple(
         small(replace(_USUAL, pipeline=pipeline, load=load, deadline=deadline))
-        for (load, deadline), pipeline in product((CORE[0], CORE[2]), PIPELINES[1:])
+        for (load, deadline), pipeline in product(where, PIPELINES[1:])
     )
 
 

@@ -16,6 +16,7 @@ from paper.declared_cells import (
     edge,
     family_cells,
     other_pipelines,
+    other_pipelines_elsewhere,
     other_worlds,
     own_world,
     small,
@@ -148,6 +149,12 @@ def sections() -> tuple[Section, ...]:
             name="pipelines",
             question="And for other pipelines?",
             cells=other_pipelines(),
+            contenders=both,
+        ),
+        Section(
+            name="other loads",
+            question="And for those at other loads and deadlines?",
+            cells=other_pipelines_elsewhere(),
             contenders=both,
         ),
         Section(

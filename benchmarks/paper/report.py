@@ -12,7 +12,15 @@ from paper.answers import claims, comparison, in_all_worlds, shares
 from paper.beside import against
 from paper.capacity_tables import capacity_answer, capacity_table
 from paper.cells import Cell
-from paper.declared_cells import core, edge, family_cells, is_small, small
+from paper.declared_cells import (
+    core,
+    edge,
+    family_cells,
+    is_small,
+    other_pipelines,
+    other_pipelines_elsewhere,
+    small,
+)
 from paper.grid import TUNING_SEEDS, Run, Section, comparison_cells, sections
 from paper.halving import ROUNDS
 from paper.policies import (
@@ -41,7 +49,12 @@ from paper.validity_tables import (
 from tridentserve.planner.dispatch.ilp import PUBLISHED
 
 _BOTH = (OURS.name, opponent().name)
-_LOADS = (*map(small, (*core(), *edge())), *core())
+_LOADS = (
+    *map(small, (*core(), *edge())),
+    *core(),
+    *other_pipelines(),
+    *other_pipelines_elsewhere(),
+)
 """Cells that differ in their load, deadline and scale."""
 _SCALES = ("32 devices and twenty minutes", "128 devices and two hours")
 

@@ -216,8 +216,8 @@ LIMITS = """\
   come about in the simulator, and not that they did in this way. The prediction tests that, as far
   as it can with a rate that nobody published.
 - Only three cells (0.85 at both deadlines, 0.70 at 2.5x) are run in every world that fits; all
-  others are in one. FLUX, HunyuanVideo and Stable Diffusion 3 have one load, two deadlines and the
-  small scale. The published size has six cells of CogVideoX.
+  others are in one. FLUX, HunyuanVideo and Stable Diffusion 3 have the small scale only; the
+  published size has six cells of CogVideoX.
 - The opponent is rebuilt from public notes. Where the notes are silent it is a family, and the
   member that does best on the tuning cells speaks for it. Ours was developed with these cells and
   this opponent in view; the held-out cells were no part of that.

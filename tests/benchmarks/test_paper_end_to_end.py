@@ -228,9 +228,10 @@ def test_only_patterns_and_seeds_bound_what_is_made() -> None:
 
 
 def test_the_factorial_crosses_placements_and_dispatches() -> None:
-    theirs, ours, ours_there, theirs_here, _ = factorial(opponent())
+    theirs, ours, ours_there, alone, theirs_here, _ = factorial(opponent())
     assert (ours_there.dispatch, ours_there.placement) == (ours.dispatch, theirs.placement)
     assert (theirs_here.dispatch, theirs_here.placement) == (theirs.dispatch, ours.placement)
+    assert (alone.dispatch, alone.placement) != (ours.dispatch, ours.placement)
 
 
 def test_the_section_of_a_run_is_no_part_of_its_key() -> None:
