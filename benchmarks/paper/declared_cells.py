@@ -94,20 +94,28 @@ def variations() -> tuple[Cell, ...]:
 
 
 def other_pipelines() -> tuple[Cell, ...]:
-    """Flux, HunyuanVideo and Stable Diffusion 3, which nothing calibrates."""
-    return _of_others((CORE[0], CORE[2]))
+    """Flux and HunyuanVideo, which nothing calibrates."""
+    return _of_others(_FIRST, PIPELINES[1:3])
 
 
 def other_pipelines_elsewhere() -> tuple[Cell, ...]:
     """The same at all other loads and deadlines, in the order of CogVideoX's."""
-    done = (CORE[0], CORE[2])
-    return _of_others([one for one in (*CORE, *EDGE) if one not in done])
+    return _of_others(_REST, PIPELINES[1:3])
 
 
-def _of_others(where: Iterable[tuple[float, str]]) -> tuple[Cell, ...]:
+def short_requests() -> tuple[Cell, ...]:
+    """Stable Diffusion 3, whose requests take seconds where others take minutes, everywhere."""
+    return _of_others((*_FIRST, *_REST), PIPELINES[3:])
+
+
+_FIRST = (CORE[0], CORE[2])
+_REST = tuple(one for one in (*CORE, *EDGE) if one not in _FIRST)
+
+
+def _of_others(where: Iterable[tuple[float, str]], pipelines: Iterable[str]) -> tuple[Cell, ...]:
     return tuple(
         small(replace(_USUAL, pipeline=pipeline, load=load, deadline=deadline))
-        for (load, deadline), pipeline in product(where, PIPELINES[1:])
+        for (load, deadline), pipeline in product(where, pipelines)
     )
 
 

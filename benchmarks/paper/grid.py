@@ -19,6 +19,7 @@ from paper.declared_cells import (
     other_pipelines_elsewhere,
     other_worlds,
     own_world,
+    short_requests,
     small,
     variations,
 )
@@ -26,6 +27,7 @@ from paper.policies import (
     BOUND,
     OURS,
     ablations,
+    as_measured,
     baselines,
     best_fits,
     charged_as_measured,
@@ -150,6 +152,12 @@ def sections() -> tuple[Section, ...]:
             question="And for other pipelines?",
             cells=other_pipelines(),
             contenders=both,
+        ),
+        Section(
+            name="short requests",
+            question="And for Stable Diffusion 3, where the time of decisions counts?",
+            cells=short_requests(),
+            contenders=(as_measured(opponent()), as_measured(OURS), BOUND),
         ),
         Section(
             name="other loads",

@@ -19,6 +19,7 @@ from paper.declared_cells import (
     is_small,
     other_pipelines,
     other_pipelines_elsewhere,
+    short_requests,
     small,
 )
 from paper.grid import TUNING_SEEDS, Run, Section, comparison_cells, sections
@@ -54,6 +55,7 @@ _LOADS = (
     *core(),
     *other_pipelines(),
     *other_pipelines_elsewhere(),
+    *short_requests(),
 )
 """Cells that differ in their load, deadline and scale."""
 _SCALES = ("32 devices and twenty minutes", "128 devices and two hours")

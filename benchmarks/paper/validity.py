@@ -22,7 +22,7 @@ from paper.cells import Cell
 from paper.contenders import Contender
 from paper.grid import Run
 from paper.outcomes import Figures
-from paper.policies import DEGREES, THEIR_PLACEMENT, static_degrees
+from paper.policies import DEGREES, THEIR_PLACEMENT, as_measured, static_degrees
 from paper.published import STATIC, THEIRS, Published
 from paper.records import Records
 from paper.replay import Replay
@@ -184,8 +184,8 @@ def _run(world: World, contender: Contender) -> Run:
 
 
 def prediction_runs(found: Sequence[tuple[float, float]]) -> Iterator[Run]:
-    """Stable Diffusion 3, at the slow-downs of worlds that passed."""
-    contenders = (*MEMBERS.values(), *static_degrees())
+    """Stable Diffusion 3, at the slow-downs of worlds that passed; decisions as measured."""
+    contenders = (*map(as_measured, MEMBERS.values()), *static_degrees())
     slow_downs = dict.fromkeys(slow_down for _, slow_down in found)
     for rate, slow_down, contender in product(SD3_RATES, slow_downs, contenders):
         cell = sd3_cell(rate, slow_down)

@@ -32,7 +32,7 @@ INPUTS = """\
 | deadlines 1.5x, 2.5x, of a request's best seconds in all, with diffuse at k* | 2.5x is reported by a third party, 1.5x is a tight one | ours |
 | rules of placement and dispatch of the opponent | public notes on the paper; open points are a family | ours, after theirs |
 | noise 5 %, hand-off, groups, loading of weights | `sim/scenario/world.py` | ours |
-| seconds of a decision: 5 ms, 0.2 ms a waiting request, 0.02 ms a device with a solver; 0.2 ms, 5 µs and 1 µs without | guesses, `sim/experiment.py`; what they took here is charged in [a section of its own](#decisions-charged-what-they-took) | ours |
+| seconds of a decision: 5 ms, 0.2 ms a waiting request, 0.02 ms a device with a solver; 0.2 ms, 5 µs and 1 µs without | guesses, `sim/experiment.py`; Stable Diffusion 3 and [a section of its own](#decisions-charged-what-they-took) are charged what they took | ours |
 """  # noqa: E501 - a table
 
 METHOD = """\
@@ -43,8 +43,11 @@ reaches that, since wide calls waste devices. k* is the largest degree whose eff
 
 Every policy meets the same arrivals, the same luck in every stage of every request, the same
 moments at which placement is planned, the same corrections of its cost model and the same charges
-for moving about; only decisions of a solver are charged more than those of a loop. Deadlines come
-from the profile before anything corrects it. Refused, failed and unfinished requests are misses,
+for moving about; only decisions of a solver are charged more than those of a loop. The charges are
+guesses that cost the solver too much. For CogVideoX, FLUX and HunyuanVideo that is nothing beside
+calls of a minute; for Stable Diffusion 3, whose requests take seconds, it made the solver collapse
+at 0.95, so all are charged there what their decisions took. Deadlines come from the profile before
+anything corrects it. Refused, failed and unfinished requests are misses,
 and count in latencies as if they had ended at the end of the run. The *worst class* is the
 attainment of that size of request that has the least, the *longest wait* the longest stretch for
 which any request of the run waited for devices.
