@@ -11,13 +11,14 @@ from paper.__main__ import RECORDS
 from paper.cells import Cell, is_held_out, profile_of, scenario_of
 from paper.contenders import canonical, dispatch_of, placement_of
 from paper.declared_cells import core, family_cells, is_small, small
-from paper.grid import SEEDS, TUNING_SEEDS, comparison_cells, family_runs, sections
+from paper.grid import SEEDS, TUNING_SEEDS, Run, comparison_cells, family_runs, sections
 from paper.outcomes import experiment
 from paper.policies import (
     CHOSEN,
     OURS,
     WITH_STEPS,
     ablations,
+    as_measured,
     baselines,
     best_fits,
     charged_as_measured,
@@ -154,6 +155,25 @@ from paper.grid import family_runs
 from paper.runner import key_of
 print(key_of(family_runs()[0], "x"))
 """
+
+
+def test_who_is_charged_as_measured_keeps_its_name_and_is_filed_apart() -> None:
+    for usual in (opponent(), OURS):
+        measured = as_measured(usual)
+        keys = [
+            key_of(Run(section="s", cell=small(core()[0]), contender=one, seed=1), "source")
+            for one in (usual, measured)
+        ]
+        assert measured.name == usual.name
+        assert keys[0] != keys[1]
+
+
+def test_no_cell_has_two_charges_under_one_name() -> None:
+    charges: dict[tuple[str, str], set[str]] = {}
+    for run in (run for one in sections() for run in one.runs):
+        name = (run.cell.name, run.contender.name)
+        charges.setdefault(name, set()).add(canonical(run.contender.decision))
+    assert [name for name, found in charges.items() if len(found) > 1] == []
 
 
 def test_keys_are_the_same_in_every_process() -> None:
