@@ -106,7 +106,7 @@ def sections() -> tuple[Section, ...]:
         Section(
             name="factorial",
             question="Is it placement or dispatch? What do decisions at steps add?",
-            # Whole CogVideoX fits a device, so that placement has little to decide there.
+            # All of CogVideoX fits a device: placement has something to decide in the last two alone.
             cells=(*usual[:3], *other_pipelines()[:2]),
             contenders=both + crossed,
         ),
@@ -149,7 +149,7 @@ def sections() -> tuple[Section, ...]:
         ),
         Section(
             name="pipelines",
-            question="And for other pipelines?",
+            question="And for FLUX and HunyuanVideo?",
             cells=other_pipelines(),
             contenders=both,
         ),
@@ -161,7 +161,7 @@ def sections() -> tuple[Section, ...]:
         ),
         Section(
             name="other loads",
-            question="And for those at other loads and deadlines?",
+            question="And for FLUX and HunyuanVideo at other loads and deadlines?",
             cells=other_pipelines_elsewhere(),
             contenders=both,
         ),

@@ -44,13 +44,14 @@ reaches that, since wide calls waste devices. k* is the largest degree whose eff
 Every policy meets the same arrivals, the same luck in every stage of every request, the same
 moments at which placement is planned, the same corrections of its cost model and the same charges
 for moving about; only decisions of a solver are charged more than those of a loop. The charges are
-guesses that cost the solver too much. For CogVideoX, FLUX and HunyuanVideo that is nothing beside
-calls of a minute; for Stable Diffusion 3, whose requests take seconds, it made the solver collapse
-at 0.95, so all are charged there what their decisions took. Deadlines come from the profile before
-anything corrects it. Refused, failed and unfinished requests are misses,
-and count in latencies as if they had ended at the end of the run. The *worst class* is the
-attainment of that size of request that has the least, the *longest wait* the longest stretch for
-which any request of the run waited for devices.
+guesses that cost the solver too much. Beside the calls of a minute of CogVideoX that is nothing
+([measured](#decisions-charged-what-they-took)), and FLUX and HunyuanVideo, whose calls are as long,
+are taken to be like it. For Stable Diffusion 3, whose requests take seconds, it made the solver
+collapse at 0.95, so both are charged there what their decisions took. Deadlines come from the
+profile before anything corrects it. Refused, failed and unfinished requests are misses, and count
+in latencies as if they had ended at the end of the run. The *worst class* is the attainment of that
+size of request that has the least, the *longest wait* the longest stretch for which any request of
+the run waited for devices.
 
 The replicate is the seed: intervals are Student's t over seeds at 95 %, comparisons are paired by
 seed, and p-values are corrected for the number of cells (Holm), every measure by itself; intervals
