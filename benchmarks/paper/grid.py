@@ -106,7 +106,7 @@ def sections() -> tuple[Section, ...]:
         Section(
             name="factorial",
             question="Is it placement or dispatch? What do decisions at steps add?",
-            # All of CogVideoX fits a device: placement has something to decide in the last two alone.
+            # All of CogVideoX fits a device: only in the last two has placement much to decide.
             cells=(*usual[:3], *other_pipelines()[:2]),
             contenders=both + crossed,
         ),
