@@ -5,6 +5,7 @@
 | a pod appears and its Describe answers | up |
 | it describes itself differently (another slot count, a restart) | up, anew |
 | it says that it drains, or its pod is labelled or being deleted | draining |
+| the label is taken off, and it answers | up, anew |
 | a call to it breaks, or Describe does not answer | down: nothing new for it … |
 | … and it answers again | up |
 | … and still does not after `lost_s`, or answers as another process, or its pod is gone | lost |
@@ -93,9 +94,13 @@ class Directory:
             if known is None:
                 entry = self._entries[worker] = _Entry(pod)
                 entry.task = asyncio.create_task(self._attend(entry))
-            elif pod.draining and not known.pod.draining:
+            elif pod.draining != known.pod.draining:
                 known.pod = pod
-                if known.worker is not None:
+                if not pod.draining:
+                    # Up anew, with its next answer: it may drain for a reason of its own.
+                    known.answer = None
+                    known.look.set()
+                elif known.worker is not None:
                     self._listener.worker_draining(worker)
 
     def link(self, worker: WorkerId) -> Link | None:

@@ -256,6 +256,26 @@ async def test_a_draining_pod_finishes_what_it_runs_and_gets_nothing_new(town: T
     await town.settled()
 
 
+async def test_a_pod_that_is_wanted_after_all_gets_work_again(town: Town) -> None:
+    await town.chain()
+    diffuse = town.members["diffuse"]
+    workers = town.router.core.dispatcher.workers
+
+    for draining in (True, False):
+        town.pods.put(
+            Pod(
+                worker=diffuse.name,
+                uid="diffuse",
+                address=diffuse.worker.server.address,
+                draining=draining,
+            )
+        )
+        await until(lambda draining=draining: workers[diffuse.name].draining is draining)
+
+    assert (await town.generate()).starts(D) == [("diffuse", 1)]
+    await town.settled()
+
+
 async def test_a_worker_that_drains_refuses_and_that_is_no_attempt(town: Town) -> None:
     await town.chain()
     await town.worker("diffuse-2", D)
