@@ -62,15 +62,16 @@ class Written:
 
     objects: dict[tuple[str, str], Wrote] = field(default_factory=dict)
     """By kind and name."""
+    status: bool = False
     resynced_s: float = 0.0
 
-    def start_resync(self, now: float) -> bool:
-        """Forget everything where that is due, so that all is written again; tells whether."""
+    def resync(self, now: float) -> None:
+        """Forget everything where that is due, so that all is written again."""
         if 0 <= now - self.resynced_s < RESYNC_S:
-            return False
+            return
         self.objects.clear()
+        self.status = False
         self.resynced_s = now
-        return True
 
 
 def render(pipeline: DiffusionPipeline, settings: Settings) -> Rendered:

@@ -93,8 +93,7 @@ class Reconciler:
         Raises:
             TemporaryError: the API server did not take it; another look may go through.
         """
-        if kept.written.start_resync(now):
-            kept.status = None
+        kept.written.resync(now)
         try:
             pipeline = self._parsed(body, kept)
         except InvalidFieldError as error:
@@ -230,14 +229,14 @@ class Reconciler:
     ) -> None:
         self._metrics.conditions(pipeline.name, {one.type: one.status for one in status.conditions})
         old = old if old is not None else _old(pipeline, kept)
-        if status == old:
+        if status == old and kept.written.status:
             kept.status = status
             return
         try:
             await self._applier.status(pipeline, status)
         except NotFoundError:
             return  # deleted meanwhile; its children are collected
-        kept.status = status
+        kept.status, kept.written.status = status, True
         for event in events.transitions(
             pipeline, old.conditions, status.conditions, self._reporter, now
         ):

@@ -20,6 +20,11 @@ METRICS, LIMITED = ConditionType.METRICS_AVAILABLE, ConditionType.SCALING_LIMITE
 STAGES: dict[str, Any] = {
     "diffuse": {"replicas": {"min": 1, "max": 8}, "gpu": {"fractionsPercent": [50, 100]}}
 }
+CRASHED: dict[str, Any] = {
+    "restartCount": 3,
+    "state": {"running": {}},
+    "lastState": {"terminated": {"exitCode": 1, "message": "Segmentation fault"}},
+}
 QUICK: dict[str, Any] = {
     "behavior": {
         "scaleUp": {"stabilizationWindowSeconds": 0},
@@ -70,6 +75,26 @@ async def test_everything_is_written_again_after_ten_minutes(story: "Story") -> 
     await story.run(20)
 
     assert {kind for _, kind in story.writes()} >= {"Service", "ServiceAccount", "RoleBinding"}
+
+
+async def test_what_is_written_again_after_ten_minutes_says_the_same(story: "Story") -> None:
+    story.apply()
+    await story.run(60)
+    story.cluster.failing["diffuse"] = CRASHED
+    await story.run(5)
+    story.cluster.failing.clear()
+    await story.run(5)
+    status, events = story.status, story.events()
+    assert status.last_failure is not None
+    story.cluster.calls.clear()
+
+    for _ in range(2):
+        story.cluster.now += 600
+        await story.run(5)
+
+    assert ("apply", "DiffusionPipeline/status") in story.writes()
+    assert story.status == status
+    assert story.events() == events
 
 
 @pytest.mark.parametrize("kind", ["Service", "ServiceAccount", "RoleBinding"])
@@ -468,11 +493,7 @@ async def test_a_worker_that_cannot_start_says_why(story: "Story") -> None:
 
 
 async def test_a_failure_that_is_mended_is_told_and_its_last_words_stay(story: "Story") -> None:
-    story.cluster.failing["decode"] = {
-        "restartCount": 3,
-        "state": {"running": {}},
-        "lastState": {"terminated": {"exitCode": 1, "message": "Segmentation fault"}},
-    }
+    story.cluster.failing["decode"] = CRASHED
     story.apply()
     await story.run(5)
     assert story.condition(DEGRADED).reason == "CrashLoop"
