@@ -20,7 +20,7 @@ status alone: a status is written when something has happened, and then only.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from tridentserve.domain.ids import Revision
@@ -68,6 +68,14 @@ class _Verdict:
     message: str
 
 
+_SERVING = _Verdict(
+    type=ConditionType.AVAILABLE,
+    holds=True,
+    reason="Serving",
+    message="a router and a ready worker of every stage are there",
+)
+
+
 def conditions(
     old: Iterable[Condition], facts: Facts, generation: int | None, now: float
 ) -> tuple[Condition, ...]:
@@ -77,20 +85,22 @@ def conditions(
 
 
 def blocked(
-    old: tuple[Condition, ...], problem: Problem, generation: int | None, now: float
+    old: tuple[Condition, ...],
+    problem: Problem,
+    observed: Observation,
+    generation: int | None,
+    now: float,
 ) -> tuple[Condition, ...]:
     """The conditions of a pipeline that cannot be worked on: all else stays as it was.
 
-    Workers that are there go on serving, so `Available` is left alone where it holds.
+    Workers that are there go on serving; those that go are not replaced.
     """
-    available = _old(old, ConditionType.AVAILABLE)
-    keeps = available is not None and available.status is ConditionStatus.TRUE
-    down = (ConditionType.READY,) if keeps else (ConditionType.READY, ConditionType.AVAILABLE)
+    down = _Verdict(
+        type=ConditionType.READY, holds=False, reason=problem.reason, message=problem.message
+    )
     verdicts = (
-        *(
-            _Verdict(type=kind, holds=False, reason=problem.reason, message=problem.message)
-            for kind in down
-        ),
+        down,
+        _SERVING if serves(observed) else replace(down, type=ConditionType.AVAILABLE),
         _Verdict(
             type=ConditionType.PROGRESSING,
             holds=False,
@@ -103,6 +113,11 @@ def blocked(
     kept = {one.type: one for one in old}
     merged = kept | written
     return tuple(merged[kind] for kind in ConditionType if kind in merged)
+
+
+def serves(observed: Observation) -> bool:
+    """Whether a request would find a router and a worker of every stage."""
+    return observed.router_ready and chain(observed.pools)
 
 
 def chain(pools: Iterable[PoolState], revision: Revision | None = None) -> bool:
@@ -128,17 +143,17 @@ def _verdicts(facts: Facts) -> tuple[_Verdict, ...]:
 
 
 def _available(facts: Facts) -> _Verdict:
-    kind = ConditionType.AVAILABLE
     missing = _missing(facts)
     if missing is None:
-        message = "a router and a ready worker of every stage are there"
-        return _Verdict(type=kind, holds=True, reason="Serving", message=message)
-    return _Verdict(type=kind, holds=False, reason=missing.reason, message=missing.message)
+        return _SERVING
+    return _Verdict(
+        type=ConditionType.AVAILABLE, holds=False, reason=missing.reason, message=missing.message
+    )
 
 
 def _missing(facts: Facts) -> Problem | None:
     pools = facts.observed.pools
-    if facts.observed.router_ready and chain(pools):
+    if serves(facts.observed):
         return None
     if facts.spec.suspend:
         return Problem(reason="Suspended", message="spec.suspend is true: no workers are kept")

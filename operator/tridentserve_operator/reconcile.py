@@ -97,12 +97,13 @@ class Reconciler:
         try:
             pipeline = self._parsed(body, kept)
         except InvalidFieldError as error:
-            await self._invalid(body, error, kept, now)
+            await self._invalid(body, error, observed, kept, now)
             return now + _INVALID_AGAIN_S
         forbidden = model_problem(pipeline, self._settings)
         # A suspended pipeline only loses pods: nobody should have to allow a folder to free GPUs.
         if forbidden is not None and not pipeline.spec.suspend:
-            status = blocked_status(_old(pipeline, kept), _generation(pipeline), forbidden, now)
+            old, generation = _old(pipeline, kept), _generation(pipeline)
+            status = blocked_status(old, generation, forbidden, observed, now)
             await self._report(pipeline, status, kept, now)
             return now + _INVALID_AGAIN_S
         return await self._work(pipeline, observed, kept, forbidden, now)
@@ -206,16 +207,20 @@ class Reconciler:
         )
 
     async def _invalid(
-        self, body: Object, error: InvalidFieldError, kept: Kept, now: float
+        self,
+        body: Object,
+        error: InvalidFieldError,
+        observed: Observation,
+        kept: Kept,
+        now: float,
     ) -> None:
         # A minimal pipeline that can carry a status: the API server let something through that
         # this program cannot read, after a downgrade of the operator for one.
-        metadata = {**body["metadata"]}
-        minimal = {"metadata": metadata, "spec": {"model": {"uri": "pvc://none"}}}
-        pipeline = parse_served({**_type(body), **minimal})
+        minimal = {"spec": {"model": {"uri": "pvc://none"}}, "status": {}}
+        pipeline = parse_served({**body, **minimal})
         problem = Problem(reason="InvalidSpec", message=f"{error.field}: {error.problem}")
         old = kept.status or readable(body)
-        status = blocked_status(old, _generation(pipeline), problem, now)
+        status = blocked_status(old, _generation(pipeline), problem, observed, now)
         await self._report(pipeline, status, kept, now, old=old)
 
     async def _report(
@@ -291,7 +296,3 @@ def _old(pipeline: DiffusionPipeline, kept: Kept) -> Status:
 
 def _generation(pipeline: DiffusionPipeline) -> int | None:
     return pipeline.metadata.generation
-
-
-def _type(body: Object) -> dict[str, str]:
-    return {"apiVersion": body["apiVersion"], "kind": body["kind"]}

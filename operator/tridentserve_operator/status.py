@@ -26,7 +26,7 @@ def new_status(old: Status, generation: int | None, facts: Facts, now: float) ->
         url=facts.url,
         revision=facts.revision,
         conditions=conditions(old.conditions, facts, generation, now),
-        stages=tuple(_stage(stage, facts) for stage in STAGES),
+        stages=tuple(_planned_stage(stage, facts) for stage in STAGES),
         plan=_plan(old.plan, facts.decision.plan),
         last_failure=_last_failure(facts.observed) or old.last_failure,
     )
@@ -40,24 +40,38 @@ def readable(body: Object) -> Status:
         return Status()
 
 
-def blocked_status(old: Status, generation: int | None, problem: Problem, now: float) -> Status:
-    """The status of a pipeline that cannot be worked on: all but the conditions stays."""
-    changed = blocked(old.conditions, problem, generation, now)
-    return old.model_copy(update={"observed_generation": generation, "conditions": changed})
+def blocked_status(
+    old: Status, generation: int | None, problem: Problem, observed: Observation, now: float
+) -> Status:
+    """The status of a pipeline that cannot be worked on: the plan stays, whatever is left of it."""
+    return old.model_copy(
+        update={
+            "observed_generation": generation,
+            "conditions": blocked(old.conditions, problem, observed, generation, now),
+            "stages": tuple(
+                _stage(one.name, one.desired, one.fraction_percent, observed) for one in old.stages
+            ),
+        }
+    )
 
 
-def _stage(stage: Stage, facts: Facts) -> StageStatus:
-    plan, pools = facts.decision.plan, facts.observed.pools
-    desired = plan.workers(stage)
-    ready = sum(pool.routable for pool in pools if stage in pool.key.shape.stages)
+def _planned_stage(stage: Stage, facts: Facts) -> StageStatus:
+    plan = facts.decision.plan
     fractions = [pool.shape.fraction_percent for pool in plan.pools if stage in pool.shape.stages]
+    return _stage(stage, plan.workers(stage), fractions[0] if fractions else None, facts.observed)
+
+
+def _stage(
+    stage: Stage, desired: int, fraction_percent: int | None, observed: Observation
+) -> StageStatus:
+    ready = sum(pool.routable for pool in observed.pools if stage in pool.key.shape.stages)
     return StageStatus(
         name=stage,
         desired=desired,
         ready=ready,
         summary=f"{ready}/{desired}",
-        fraction_percent=fractions[0] if fractions else None,
-        pools=_pools(stage, facts.observed),
+        fraction_percent=fraction_percent,
+        pools=_pools(stage, observed),
     )
 
 

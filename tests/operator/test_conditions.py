@@ -260,18 +260,20 @@ def test_the_reasons_of_a_plan_are_written_once() -> None:
     assert second.plan == first.plan
 
 
-def test_what_blocks_leaves_availability_alone_where_there_is_some() -> None:
-    serving = conditions((), facts(1, 1, 1), 1, 1.0)
-    after = {one.type: one for one in blocked(serving, BROKEN, 2, 2.0)}
+def test_what_blocks_leaves_availability_to_who_is_there() -> None:
+    seen = facts(1, 1, 1)
+    serving = conditions((), seen, 1, 1.0)
+    after = {one.type: one for one in blocked(serving, BROKEN, seen.observed, 2, 2.0)}
 
     assert after[ConditionType.AVAILABLE].status is ConditionStatus.TRUE
     assert after[ConditionType.READY].status is ConditionStatus.FALSE
     assert after[ConditionType.DEGRADED].status is ConditionStatus.TRUE
     assert len(after) == 6
 
-    nothing = {one.type: one for one in blocked((), BROKEN, 2, 2.0)}
-    assert nothing[ConditionType.AVAILABLE].status is ConditionStatus.FALSE
-    assert blocked_status(Status(), 2, BROKEN, 2.0).observed_generation == 2
+    for old in ((), serving):
+        nothing = {one.type: one for one in blocked(old, BROKEN, Observation(), 2, 2.0)}
+        assert nothing[ConditionType.AVAILABLE].status is ConditionStatus.FALSE
+    assert blocked_status(Status(), 2, BROKEN, Observation(), 2.0).observed_generation == 2
 
 
 # --- events ---------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from tridentserve.domain.names import ANNOTATION_DELETION_COST, LABEL_COMPONENT, LABEL_DRAINING
 from tridentserve.errors import InvalidFieldError, UnavailableError
 from tridentserve.manifest.status import ConditionStatus, ConditionType
+from tridentserve_operator.settings import Settings
 from tridentserve_operator.testing import pipeline_body, pool_of
 
 if TYPE_CHECKING:
@@ -463,6 +464,24 @@ async def test_a_spec_that_slipped_through_is_named_and_mended_by_an_edit(story:
 
     assert story.condition(READY).status is ConditionStatus.TRUE
     assert story.condition(DEGRADED).status is ConditionStatus.FALSE
+
+
+async def test_a_blocked_pipeline_that_loses_its_workers_is_not_available(story: "Story") -> None:
+    story.apply(model={"uri": "file:///models/flux"})
+    await story.run(30)
+    story.settings = Settings(image="img", file_roots=(), redis_url="redis://r")
+    story.restart()
+    await story.run(10)
+    assert story.condition(DEGRADED).reason == "ModelNotAllowed"
+    assert story.condition(AVAILABLE).status is ConditionStatus.TRUE
+
+    for key in [key for key in story.cluster.objects if key[0] == "Deployment"]:
+        del story.cluster.objects[key]
+    await story.run(70)
+
+    assert story.condition(AVAILABLE).status is ConditionStatus.FALSE
+    assert story.shown(AVAILABLE) == "False"
+    assert [stage.summary for stage in story.status.stages] == ["0/1", "0/1", "0/1"]
 
 
 async def test_a_worker_that_cannot_start_says_why(story: "Story") -> None:
