@@ -223,22 +223,23 @@ def test_selectors_find_the_operators_pod(kind: str, render: Render) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "port"),
+    ("url", "ports", "expected"),
     [
-        ("http://prometheus.monitoring:9090", 9090),
-        ("http://prometheus.monitoring/path", 80),
-        ("https://prometheus.monitoring", 443),
-        ("http://[fd00::1]:9091/", 9091),
+        ("http://prometheus.monitoring:9090", [9090], [9090]),
+        ("http://prometheus.monitoring/path", [9090], [80, 9090]),
+        ("https://prometheus.monitoring", [9090, 8443], [443, 9090, 8443]),
+        ("http://[fd00::1]:9091/", [], [9091]),
     ],
 )
 def test_the_network_policy_lets_the_operator_reach_prometheus(
-    url: str, port: int, render: Render
+    url: str, ports: list[int], expected: list[int], render: Render
 ) -> None:
-    objects = render({"prometheus": {"url": url}, "networkPolicy": {"enabled": True}})
+    policy = {"enabled": True, "prometheusPorts": ports}
+    objects = render({"prometheus": {"url": url}, "networkPolicy": policy})
 
     (rule,) = one(objects, "NetworkPolicy")["spec"]["egress"]
 
-    assert [entry["port"] for entry in rule["ports"]] == [53, 53, 443, 6443, port]
+    assert [entry["port"] for entry in rule["ports"]] == [53, 53, 443, 6443, *expected]
 
 
 def test_the_notes_warn_of_what_does_not_work_yet(chart: Chart) -> None:
