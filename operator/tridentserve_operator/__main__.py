@@ -26,6 +26,7 @@ from tridentserve_operator.loop import Loop
 from tridentserve_operator.prometheus import Prometheus
 from tridentserve_operator.reconcile import Reconciler
 from tridentserve_operator.settings import Settings, from_environment
+from tridentserve_operator.sweep import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -70,20 +71,21 @@ async def _serve(settings: Settings, reporter: str, kube: Kube) -> None:
     log.info("operator started", extra={"address": probes.address})
     try:
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(loop.run()), group.create_task(prometheus.run())]
-            await _watch(settings, loop)
+            sweeper = Sweeper(kube, handlers.KINDS, settings.watch_namespaces, loop.mark)
+            beside = [group.create_task(work.run()) for work in (loop, prometheus, sweeper)]
+            await _watch(settings, loop, sweeper)
             for task in beside:
                 task.cancel()
     finally:
         await probes.stop()
 
 
-async def _watch(settings: Settings, loop: Loop) -> None:
+async def _watch(settings: Settings, loop: Loop, sweeper: Sweeper) -> None:
     options = kopf.OperatorSettings()
     # Rights to list definitions and namespaces are not asked for.
     options.scanning.disabled = True
     await kopf.operator(
-        registry=handlers.registry(loop),
+        registry=handlers.registry(loop, sweeper),
         settings=options,
         standalone=True,
         clusterwide=not settings.watch_namespaces,

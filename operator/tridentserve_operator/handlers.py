@@ -5,17 +5,19 @@ annotations, so that a removed operator leaves no deletion hanging.
 """
 
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import kopf
 
 from tridentserve.domain.ids import PipelineName
 from tridentserve.domain.names import LABEL_MANAGED_BY, LABEL_PIPELINE, MANAGED_BY
-from tridentserve.manifest.base import GROUP, PLURAL, VERSION, Object
+from tridentserve.manifest.base import GROUP, KIND, PLURAL, VERSION, Object
 from tridentserve_operator import credentials
+from tridentserve_operator.kube import SELECTOR
 from tridentserve_operator.loop import Loop
 from tridentserve_operator.observe import Observation, observation
+from tridentserve_operator.sweep import Sweeper
 from tridentserve_operator.views import (
     DeploymentView,
     ObjectView,
@@ -26,7 +28,6 @@ from tridentserve_operator.views import (
 )
 
 _OURS: dict[str, Any] = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PIPELINE: kopf.PRESENT}
-_SELECTOR = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_PIPELINE}"
 _PIPELINES = (GROUP, VERSION, PLURAL)
 _DEPLOYMENTS = ("apps", "v1", "deployments")
 _PODS = ("", "v1", "pods")
@@ -36,6 +37,11 @@ _OTHERS = (
     ("rbac.authorization.k8s.io", "v1", "rolebindings"),
 )
 """Watched only to see whether somebody deleted or changed them."""
+KINDS = (KIND, "Deployment", "Pod", "Service", "ServiceAccount", "RoleBinding")
+"""All that is watched."""
+
+
+_View = TypeVar("_View", DeploymentView, PodView, ObjectView)
 
 
 class Indexes:
@@ -51,23 +57,55 @@ class Indexes:
         """Wrap kopf's views, which change under us."""
         self._pipelines, self._deployments = pipelines, deployments
         self._pods, self._others = pods, others
+        self._gone: frozenset[str] = frozenset()
 
     def pipelines(self) -> Iterable[PipelineName]:
         """Every pipeline that is there."""
-        return list(self._pipelines)
+        return [name for name in self._pipelines if self.body(name) is not None]
 
     def body(self, name: PipelineName) -> Object | None:
         """The resource, None where it is gone."""
-        return next(iter(self._pipelines.get(name, ())), None)
+        found = self._pipelines.get(name, ())
+        return next((one for one in found if one["metadata"]["uid"] not in self._gone), None)
 
     def observe(self, name: PipelineName, uid: str, now: float) -> Observation:
         """Everything of it."""
-        deployments, pods = self._deployments.get(name, ()), self._pods.get(name, ())
-        return observation(uid, deployments, pods, now, self._others.get(name, ()))
+        return observation(
+            uid,
+            self._there(self._deployments.get(name, ())),
+            self._there(self._pods.get(name, ())),
+            now,
+            self._there(self._others.get(name, ())),
+        )
+
+    def indexed(self, kind: str) -> Mapping[str, PipelineName]:
+        """The pipeline of every object of a kind, by its uid; those that are overlooked too."""
+        if kind == KIND:
+            bodies = self._pipelines.items()
+            return {one["metadata"]["uid"]: name for name, found in bodies for one in found}
+        if kind == "Deployment":
+            return _uids(self._deployments.items())
+        if kind == "Pod":
+            return _uids(self._pods.items())
+        return _uids(
+            (name, [one for one in found if one.kind == kind])
+            for name, found in self._others.items()
+        )
+
+    def overlook(self, gone: frozenset[str]) -> None:
+        """See objects with these uids no longer, and all others."""
+        self._gone = gone
+
+    def _there(self, views: Iterable[_View]) -> Iterable[_View]:
+        return [one for one in views if one.uid not in self._gone]
 
 
-def registry(loop: Loop) -> kopf.OperatorRegistry:
-    """Every handler, around one loop."""
+def _uids(found: Iterable[tuple[PipelineName, Iterable[_View]]]) -> Mapping[str, PipelineName]:
+    return {one.uid: name for name, views in found for one in views}
+
+
+def registry(loop: Loop, sweeper: Sweeper) -> kopf.OperatorRegistry:
+    """Every handler, around one loop and who sweeps up after broken watches."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -79,7 +117,9 @@ def registry(loop: Loop) -> kopf.OperatorRegistry:
     async def start(settings: kopf.OperatorSettings, **kept: Any) -> None:
         configure(settings)
         names = ("pipeline_bodies", "deployment_views", "pod_views", "object_views")
-        loop.attach(Indexes(*(kept[name] for name in names)))
+        indexes = Indexes(*(kept[name] for name in names))
+        loop.attach(indexes)
+        sweeper.attach(indexes)
 
     @kopf.index(*_PIPELINES, id="pipeline_bodies", registry=handlers)
     async def pipeline_bodies(body: kopf.Body, **_: object) -> dict[PipelineName, Object]:
@@ -124,7 +164,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.reconnect_backoff = 1
     # A pod of somebody else is no concern of ours, and there may be ten thousand.
     for child in (_DEPLOYMENTS, _PODS, *_OTHERS):
-        settings.watching.label_selectors[child] = _SELECTOR
+        settings.watching.label_selectors[child] = SELECTOR
 
 
 def plain(body: kopf.Body) -> Object:

@@ -22,16 +22,21 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from kubernetes.aio.client import ApiClient
 
+from tridentserve.domain.names import LABEL_MANAGED_BY, LABEL_PIPELINE, MANAGED_BY
 from tridentserve.errors import InvalidFieldError, NotFoundError, UnavailableError
-from tridentserve.manifest.base import Object
+from tridentserve.manifest.base import KIND, Object
 from tridentserve_operator import credentials
 
 log = logging.getLogger(__name__)
 
 FIELD_MANAGER: Final = "tridentserve-operator"
+SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY},{LABEL_PIPELINE}"
+"""Of everything that belongs to a pipeline."""
 _TIMEOUT_S = 10.0
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
+_PARTS = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+_PAGE = "500"
 _INVALID = frozenset({400, 403, 422})
 _GONE = frozenset({404, 409})
 """Answers to a deletion: not there, or another object of that name by now."""
@@ -116,6 +121,23 @@ class Kube:
         path = _COLLECTIONS[body["kind"]].format(quote(body["metadata"]["namespace"]))
         await self._call("POST", path, {"fieldManager": FIELD_MANAGER}, "application/json", body)
 
+    async def uids(self, kind: str, namespace: str | None) -> frozenset[str]:
+        """Of every object of a kind that carries our labels, and of every pipeline.
+
+        A consistent read: what was there before the call and is not in the answer is gone.
+        """
+        path = _COLLECTIONS[kind].format(quote(namespace or ""))
+        if namespace is None:
+            path = path.replace("/namespaces//", "/")
+        query = {"limit": _PAGE} | ({} if kind == KIND else {"labelSelector": SELECTOR})
+        found: set[str] = set()
+        while True:
+            answer = await self._call("GET", path, query, "application/json", None, accept=_PARTS)
+            found.update(item["metadata"]["uid"] for item in answer["items"])
+            if not (further := answer["metadata"].get("continue")):
+                return frozenset(found)
+            query = query | {"continue": further}
+
     async def require_definition(self) -> None:
         """See that the API server knows our resource.
 
@@ -159,12 +181,13 @@ class Kube:
         body: Object | None,
         *,
         tolerated: frozenset[int] = frozenset(),
+        accept: str = "application/json",
     ) -> Object:
         client = await self._connected()
         request = await client.param_serialize(
             method,
             path + ("?" + urlencode(query) if query else ""),
-            header_params={"Accept": "application/json", "Content-Type": content_type},
+            header_params={"Accept": accept, "Content-Type": content_type},
             body=body,
             auth_settings=["BearerToken"],
         )

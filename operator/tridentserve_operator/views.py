@@ -103,6 +103,7 @@ class ObjectView:
 
     kind: str
     name: str
+    uid: str
     owner_uid: str
     version: str
     """Its resource version: these kinds have no generation."""
@@ -114,6 +115,7 @@ def object_view(body: Body) -> ObjectView:
     return ObjectView(
         kind=body["kind"],
         name=metadata["name"],
+        uid=metadata["uid"],
         owner_uid=_owner_uid(metadata),
         version=metadata["resourceVersion"],
     )

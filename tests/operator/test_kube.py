@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from aiohttp import web
+from tests.operator.api_server import answering, write_kubeconfig
 
 from tridentserve.errors import InvalidFieldError, NotFoundError, UnavailableError
 from tridentserve_operator import credentials
@@ -29,7 +29,10 @@ class Server:
         self.status = 200
         self.body: Any = {"metadata": {"generation": 7}}
         self.requests: list[tuple[str, str, dict[str, str], Any, str]] = []
+        self.bodies: list[Any] = []
+        """Taken one by one, as long as there are any, in place of `body`."""
         self.content_types: list[str] = []
+        self.accepts: list[str] = []
 
     async def answer(self, request: web.Request) -> web.Response:
         """Note the request and do as told."""
@@ -38,39 +41,18 @@ class Server:
         token = request.headers.get("Authorization", "")
         self.requests.append((request.method, request.path, dict(request.query), body, token))
         self.content_types.append(request.headers.get("Content-Type", ""))
-        if isinstance(self.body, str):
-            return web.Response(text=self.body, status=self.status)
-        return web.json_response(self.body, status=self.status)
+        self.accepts.append(request.headers.get("Accept", ""))
+        answer = self.bodies.pop(0) if self.bodies else self.body
+        if isinstance(answer, str):
+            return web.Response(text=answer, status=self.status)
+        return web.json_response(answer, status=self.status)
 
 
 @pytest.fixture
 async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     fake = Server()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", fake.answer)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    write_kubeconfig(tmp_path / "kubeconfig", runner.addresses[0][1], "secret")
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-    monkeypatch.setattr(
-        "kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION",
-        str(tmp_path / "kubeconfig"),
-    )
-    yield fake
-    await runner.cleanup()
-
-
-def write_kubeconfig(path: Path, port: int, token: str) -> None:
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-        "users": [{"name": "u", "user": {"token": token}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    path.write_text(yaml.safe_dump(content))
+    async with answering(fake.answer, tmp_path, monkeypatch):
+        yield fake
 
 
 @pytest.fixture
@@ -219,3 +201,30 @@ async def test_nobody_listening_is_temporary(server: Server, kube: Kube, tmp_pat
 
     with pytest.raises(UnavailableError, match="does not answer"):
         await kube.apply(DEPLOYMENT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "namespace", "path", "selected"),
+    [
+        ("Pod", None, "/api/v1/pods", True),
+        ("Deployment", "ns", "/apis/apps/v1/namespaces/ns/deployments", True),
+        ("DiffusionPipeline", None, "/apis/tridentserve.io/v1alpha1/diffusionpipelines", False),
+    ],
+)
+async def test_uids_are_listed_page_by_page_and_without_what_is_not_asked_for(
+    server: Server, kube: Kube, kind: str, namespace: str | None, path: str, selected: bool
+) -> None:
+    pages = [
+        {"items": [{"metadata": {"uid": "a"}}], "metadata": {"continue": "more"}},
+        {"items": [{"metadata": {"uid": "b"}}], "metadata": {}},
+    ]
+    server.bodies = pages
+
+    assert await kube.uids(kind, namespace) == {"a", "b"}
+
+    assert [request[:2] for request in server.requests] == [("GET", path)] * 2
+    queries = [request[2] for request in server.requests]
+    assert [query.get("continue") for query in queries] == [None, "more"]
+    assert all(("labelSelector" in query) is selected for query in queries)
+    assert all("resourceVersion" not in query for query in queries), "a cache may be behind"
+    assert all("PartialObjectMetadataList" in accept for accept in server.accepts)
