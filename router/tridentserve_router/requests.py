@@ -43,6 +43,8 @@ _log = logging.getLogger(__name__)
 _UNKNOWN_DEADLINE_S = 60.0
 """Stands in for the SLO's deadline in the queue's order while nothing has been measured."""
 _RETRY_S = 2.0
+_GRPC_EARLY_S = 0.1
+"""By how much gRPC may end a call before its deadline by our clock."""
 
 Emit = Callable[[bytes], Awaitable[None]]
 
@@ -95,13 +97,20 @@ class Requests:
             TridentServeError: it was refused, or ended without media.
             asyncio.CancelledError: the caller went away.
         """
+        loop = asyncio.get_running_loop()
+        end_s = None if remaining_s is None else loop.time() + remaining_s
         try:
-            await self._serve(asked, emit, metadata, remaining_s)
+            await self._serve(asked, emit, metadata, end_s)
         except TridentServeError as error:
             self.count(_outcome(error))
             raise
         except asyncio.CancelledError:
-            self.count("cancelled")
+            # At a call's deadline gRPC cancels it too, most often before our own timer.
+            late = end_s is not None and loop.time() > end_s - _GRPC_EARLY_S
+            self.count("deadline" if late else "cancelled")
+            raise
+        except Exception:
+            self.count("failed")  # a defect; no alert would know of it
             raise
 
     def cancel(self, request: RequestId) -> None:
@@ -129,7 +138,7 @@ class Requests:
     # --- one request ------------------------------------------------------------------------------
 
     async def _serve(
-        self, asked: Asked, emit: Emit, metadata: Metadata, remaining_s: float | None
+        self, asked: Asked, emit: Emit, metadata: Metadata, end_s: float | None
     ) -> None:
         model = await self._open()
         spec = self._pipeline().spec
@@ -154,14 +163,13 @@ class Requests:
             deadline_s=now + (deadline_s or _UNKNOWN_DEADLINE_S),
             pipeline=spec.name,
         )
-        loop = asyncio.get_running_loop()
         walk = Walk(
             self._around,
             demand=demand,
             generation=convert.generation_to(generation),
             emit=emit,
             metadata=metadata,
-            end_s=None if remaining_s is None else loop.time() + remaining_s,
+            end_s=end_s,
         )
         with self._books.entered(demand.id, walk, asked.idempotency_key, own_s):
             await self._walk(walk, demand, generation, predicted_s or 0.0, bool(deadline_s))

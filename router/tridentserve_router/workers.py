@@ -146,6 +146,8 @@ class Directory:
         entry = self._entries.pop(worker)
         if entry.worker is not None:
             self._listener.worker_down(worker, lost=True)
+        if entry.task is not None:
+            entry.task.cancel()  # now: an answer that has just come would bring it up again
         task = asyncio.create_task(_end(entry))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -247,11 +247,14 @@ async def test_a_model_that_fails_is_not_asked_twice(town: Town) -> None:
 # --- early ends -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("timeout_s", [None, 60.0])
 @pytest.mark.parametrize("stage", STAGES)
-async def test_a_caller_that_goes_away_stops_its_work(town: Town, stage: Stage) -> None:
+async def test_a_caller_that_goes_away_stops_its_work(
+    town: Town, stage: Stage, timeout_s: float | None
+) -> None:
     await town.chain()
     town.members[stage].hold()
-    ask = town.ask()
+    ask = town.ask(timeout_s=timeout_s)
     await ask.started(stage)
     await town.members[stage].busy()
     ask.call.cancel()
@@ -365,11 +368,20 @@ async def test_the_calls_deadline_is_hard(town: Town) -> None:
     assert isinstance(result.error, errors.DeadlineExceededError)
     town.members["diffuse"].free()
     await town.settled()
-    ends = [
-        town.sample("tridentserve_requests_total", outcome=outcome)
-        for outcome in ("deadline", "cancelled")
-    ]
-    assert sum(end or 0 for end in ends) == 1
+    # Whichever of the two ended it, gRPC or the router.
+    assert town.sample("tridentserve_requests_total", outcome="deadline") == 1
+    assert not town.sample("tridentserve_requests_total", outcome="cancelled")
+    assert town.sample("tridentserve_deadline_missed_total") == 1
+
+
+async def test_a_defect_is_counted_as_a_failure(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await town.chain()
+    monkeypatch.setattr("tridentserve_router.admission.check", None)
+
+    assert isinstance(await failing(town), errors.StageFailedError)
+    assert town.sample("tridentserve_requests_total", outcome="failed") == 1
 
 
 # --- waiting for workers --------------------------------------------------------------------------

@@ -95,6 +95,25 @@ async def get(server: Server, path: str) -> tuple[int, str]:
         return response.status, await response.text()
 
 
+@pytest.mark.parametrize("letter", ["x", "ü", "\n", "猫"])
+@pytest.mark.parametrize("length", [900, 5_000, 20_000, 100_000])
+async def test_an_error_keeps_its_code_and_its_beginning_however_long_its_text_is(
+    letter: str, length: int
+) -> None:
+    servicer = Scripted()
+    async with serving(servicer) as server, channel(server.address) as open_channel:
+        stub = generation_pb2_grpc.GenerationServiceStub(open_channel)
+        for raised in (
+            errors.StageFailedError(letter * length),
+            errors.InvalidFieldError("prompt" * length, letter * length),
+        ):
+            servicer.raises = raised
+            error = await error_of(lambda: stub.Cancel(generation_pb2.CancelRequest()))
+
+            assert type(error) is type(raised)
+            assert str(error).startswith(str(raised)[:100])
+
+
 async def test_an_error_of_the_tree_ends_a_call_with_its_code_in_both_kinds_of_calls() -> None:
     servicer = Scripted()
     servicer.raises = errors.InvalidFieldError("steps", "too many")

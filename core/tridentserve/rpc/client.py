@@ -17,6 +17,10 @@ def channel(address: str) -> aio.Channel:
             ("grpc.enable_http_proxy", 0),
             ("grpc.keepalive_time_ms", 10_000),
             ("grpc.keepalive_timeout_ms", 10_000),
+            # Without these two the peer has a minute to answer a ping, and after two pings of a
+            # call that sends nothing more no further ones are sent.
+            ("grpc.http2.ping_timeout_ms", 10_000),
+            ("grpc.http2.max_pings_without_data", 0),
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 2_000),
         ],

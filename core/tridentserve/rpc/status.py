@@ -45,6 +45,19 @@ DIGEST_MISMATCH = "DIGEST_MISMATCH"
 TOO_LARGE = "TOO_LARGE"
 
 
+_LONGEST_BYTES = 900
+"""Of a text in a status. It travels twice in a call's trailers, once with all but ASCII written
+three times as long, and gRPC drops calls whose trailers exceed 8 KiB now and then, and above 16 KiB
+always: what was said of them would be lost, and the code with it."""
+
+
+def _short(text: str) -> str:
+    raw = text.encode(errors="replace")
+    if len(raw) <= _LONGEST_BYTES:
+        return text
+    return raw[:_LONGEST_BYTES].decode(errors="ignore") + " [...]"
+
+
 def _info(reason: str) -> error_details_pb2.ErrorInfo:
     return error_details_pb2.ErrorInfo(domain=ERROR_DOMAIN, reason=reason)
 
@@ -72,7 +85,7 @@ def _code_and_details(error: errors.TridentServeError) -> tuple[int, tuple[Messa
             return code_pb2.FAILED_PRECONDITION, (_info(TOO_LARGE),)
         case errors.InvalidFieldError(field=field, problem=problem):
             violation = error_details_pb2.BadRequest.FieldViolation(
-                field=field, description=problem
+                field=_short(field), description=_short(problem)
             )
             return code_pb2.INVALID_ARGUMENT, (
                 error_details_pb2.BadRequest(field_violations=[violation]),
@@ -97,7 +110,7 @@ def to_status(error: errors.TridentServeError) -> status_pb2.Status:
         message = AnyMessage()
         message.Pack(detail)
         packed.append(message)
-    return status_pb2.Status(code=code, message=str(error), details=packed)
+    return status_pb2.Status(code=code, message=_short(str(error)), details=packed)
 
 
 async def abort(
@@ -113,7 +126,11 @@ def from_call(error: aio.AioRpcError) -> errors.TridentServeError:
 
     Codes that no peer of ours sends (UNKNOWN, UNIMPLEMENTED, ...) become StageFailedError.
     """
-    status = rpc_status.from_call(error)
+    try:
+        status = rpc_status.from_call(error)
+    except ValueError:
+        # Details of another code than the call's: gRPC itself ended it, for its trailers' size.
+        status = None
     return from_status(error.code(), error.details() or error.code().name, status)
 
 

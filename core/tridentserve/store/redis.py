@@ -203,7 +203,7 @@ class RedisStore:
         pipeline.execute()
 
     def _prolong(self, now: float) -> None:
-        if now - self._prolonged_s < LEASE_S / 4:
+        if 0 <= now - self._prolonged_s < LEASE_S / 4:
             return
         with self._lock:
             kept = self._sending | self._held
