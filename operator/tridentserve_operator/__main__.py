@@ -19,7 +19,7 @@ from tridentserve.errors import TridentServeError
 from tridentserve.rpc.probes import ProbeServer
 from tridentserve.telemetry import logs
 from tridentserve.telemetry.metrics import OperatorMetrics
-from tridentserve_operator import handlers
+from tridentserve_operator import handlers, namespaces
 from tridentserve_operator.health import Health
 from tridentserve_operator.kube import Kube
 from tridentserve_operator.loop import Loop
@@ -46,6 +46,7 @@ async def serve(settings: Settings, reporter: str) -> None:
 
 
 async def _serve(settings: Settings, reporter: str, kube: Kube) -> None:
+    served, passed = await namespaces.split(kube, settings.watch_namespaces)
     collected = CollectorRegistry()
     metrics, health = OperatorMetrics(collected), Health(time.monotonic)
     prometheus = Prometheus(
@@ -63,6 +64,7 @@ async def _serve(settings: Settings, reporter: str, kube: Kube) -> None:
         reporter=reporter,
     )
     loop = Loop(reconciler, metrics, health, time.time, tick_s=settings.tick_s)
+    sweeper = Sweeper(kube, handlers.KINDS, served, loop.mark)
     probes = ProbeServer(
         host=settings.host, port=settings.port, registry=collected, liveness=health.problem
     )
@@ -71,16 +73,16 @@ async def _serve(settings: Settings, reporter: str, kube: Kube) -> None:
     log.info("operator started", extra={"address": probes.address})
     try:
         async with asyncio.TaskGroup() as group:
-            sweeper = Sweeper(kube, handlers.KINDS, settings.watch_namespaces, loop.mark)
             beside = [group.create_task(work.run()) for work in (loop, prometheus, sweeper)]
-            await _watch(settings, loop, sweeper)
+            beside.append(group.create_task(namespaces.come_back(kube, passed)))
+            await _watch(served, loop, sweeper)
             for task in beside:
                 task.cancel()
     finally:
         await probes.stop()
 
 
-async def _watch(settings: Settings, loop: Loop, sweeper: Sweeper) -> None:
+async def _watch(served: tuple[str, ...], loop: Loop, sweeper: Sweeper) -> None:
     options = kopf.OperatorSettings()
     # Rights to list definitions and namespaces are not asked for.
     options.scanning.disabled = True
@@ -88,8 +90,8 @@ async def _watch(settings: Settings, loop: Loop, sweeper: Sweeper) -> None:
         registry=handlers.registry(loop, sweeper),
         settings=options,
         standalone=True,
-        clusterwide=not settings.watch_namespaces,
-        namespaces=settings.watch_namespaces,
+        clusterwide=not served,
+        namespaces=served,
     )
 
 

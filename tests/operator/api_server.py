@@ -23,8 +23,7 @@ async def answering(
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     path = folder / "kubeconfig"
     write_kubeconfig(path, runner.addresses[0][1], "secret")
-    monkeypatch.setenv("KUBECONFIG", str(path))
-    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+    use_kubeconfig(path, monkeypatch)
     yield
     await runner.cleanup()
 
@@ -39,3 +38,10 @@ def write_kubeconfig(path: Path, port: int, token: str) -> None:
         "current-context": "x",
     }
     path.write_text(yaml.safe_dump(content))
+
+
+def use_kubeconfig(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process find its API server there."""
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    # What the library has read when it was imported.
+    monkeypatch.setattr("kubernetes.aio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))

@@ -1,5 +1,6 @@
 """The operator as a process against the real API server, controllers and scheduler."""
 
+import asyncio
 import json
 import os
 import signal
@@ -12,9 +13,12 @@ from typing import Any
 import pytest
 import yaml
 from tests.manifest.profile_text import profile_text
+from tests.operator.api_server import use_kubeconfig
 
 from tridentserve_local.cluster import LocalCluster
 from tridentserve_local.testing import apply, eventually, get
+from tridentserve_operator.handlers import KINDS
+from tridentserve_operator.kube import Kube
 
 pytestmark = pytest.mark.cluster
 
@@ -152,6 +156,26 @@ def operator(prepared_cluster: LocalCluster, namespace: str, tmp_path: Path) -> 
         if running.process is not None:
             running.kill()
         sys.stderr.write(running.log)
+
+
+def test_what_is_listed_is_everything_that_is_there(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.apply(operator.model("a"))
+    operator.wait()
+    use_kubeconfig(operator.cluster.kubeconfig, monkeypatch)
+
+    async def listed(kind: str) -> frozenset[str]:
+        kube = Kube()
+        try:
+            return await kube.uids(kind, operator.namespace)
+        finally:
+            await kube.close()
+
+    for kind in KINDS:
+        found = get(operator.cluster, operator.namespace, kind)["items"]
+        ours = {one["metadata"]["uid"] for one in found if one["metadata"]["name"] != "default"}
+        assert asyncio.run(listed(kind)) == ours != set()
 
 
 def test_a_pipeline_lives_from_apply_to_delete(operator: Operator) -> None:
