@@ -120,8 +120,7 @@ def _shape(asked: Asked, limits: Limits, model: ModelInfo) -> Shape:
             raise InvalidFieldError(
                 field, f"is {value}; use a positive multiple of {model.size_multiple}"
             )
-    default = model.default_shape
-    height, width = asked.height or default.height, asked.width or default.width
+    height, width = _sides(asked, limits, model)
     if height * width > limits.max_pixels:
         # The longer side is the one to shorten; it is the one named.
         field = "height" if height >= width else "width"
@@ -131,6 +130,23 @@ def _shape(asked: Asked, limits: Limits, model: ModelInfo) -> Shape:
     frames = asked.frames or 1
     _check_range("frames", frames, 1, limits.max_frames)
     return Shape(height=height, width=width, frames=frames)
+
+
+def _sides(asked: Asked, limits: Limits, model: ModelInfo) -> tuple[int, int]:
+    """Height and width: a side that was left out is the model's, or as much of it as may be."""
+    default = model.default_shape
+
+    def fitted(side: float) -> int:
+        return max(1, int(side) // model.size_multiple) * model.size_multiple
+
+    if asked.height and asked.width:
+        return asked.height, asked.width
+    if asked.height:
+        return asked.height, fitted(min(default.width, limits.max_pixels // asked.height))
+    if asked.width:
+        return fitted(min(default.height, limits.max_pixels // asked.width)), asked.width
+    share = min(1.0, math.sqrt(limits.max_pixels / (default.height * default.width)))
+    return fitted(default.height * share), fitted(default.width * share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

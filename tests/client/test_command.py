@@ -94,10 +94,13 @@ async def test_a_wrong_value_names_its_field(
     assert os.listdir(tmp_path) == []
 
 
-async def test_a_folder_that_is_not_there_is_found_out_before_anything_is_asked(
-    town: Town, tmp_path: Path
+@pytest.mark.parametrize("output", ["no/fox.png", ".", "there"])
+@pytest.mark.parametrize("count", ["1", "2"])
+async def test_an_output_that_cannot_be_is_found_out_before_anything_is_asked(
+    town: Town, tmp_path: Path, output: str, count: str
 ) -> None:
-    assert await run(town, "-o", str(tmp_path / "no" / "fox.png")) == INVALID
+    (tmp_path / "there").mkdir()
+    assert await run(town, "-o", str(tmp_path / output), "--count", count) == INVALID
     assert town.sample("tridentserve_requests_arrived_total") == 0
 
 

@@ -73,6 +73,14 @@ async def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Any) -> None:
         await find_endpoint(pipeline="flux", namespace=None, kubeconfig=path)
 
 
+@pytest.mark.parametrize("content", ["", "- 1", "a: [", "x", "kind: Config"])
+async def test_a_kubeconfig_that_is_none_is_named(tmp_path: Any, content: str) -> None:
+    path = tmp_path / "config"
+    path.write_text(content)
+    with pytest.raises(errors.InvalidFieldError, match="config cannot be used"):
+        await find_endpoint(pipeline="flux", namespace=None, kubeconfig=str(path))
+
+
 async def test_an_api_server_that_does_not_answer_is_unavailable(tmp_path: Any) -> None:
     path = tmp_path / "config"
     path.write_text(

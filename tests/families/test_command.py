@@ -72,6 +72,7 @@ def test_the_command_builds_and_tells_the_digest(
     [
         (["digest", "."], "holds no model_index.json"),
         (["tiny", "--family", "sd3", "."], "is not empty; name a new folder"),
+        (["tiny", "--family", "sd3", "mine.txt"], "mine.txt: is not a folder"),
         (["tiny", "--family", "sd3", "--variant", "x", "new"], "'x' is unknown; use without-t5"),
         (["tiny", "--family", "flux", "--variant", "x", "new"], "'x' is unknown; use schnell"),
     ],

@@ -207,6 +207,7 @@ def test_a_fraction_without_gpu_is_a_share_of_cores_and_threads(
     assert container(deployment)["resources"] == {"requests": {"cpu": cpu}}
     assert env(deployment)["TRIDENTSERVE_THREADS"] == threads
     assert env(deployment)["TRIDENTSERVE_FRACTION_PERCENT"] == str(fraction)
+    assert env(deployment)["NVIDIA_VISIBLE_DEVICES"] == "void"
 
 
 def test_an_exclusive_gpu_is_a_limit_and_leaves_threads_to_the_library() -> None:
@@ -214,7 +215,7 @@ def test_an_exclusive_gpu_is_a_limit_and_leaves_threads_to_the_library() -> None
     deployment = pool(pipeline(stages=stages), devices=4)
 
     assert container(deployment)["resources"] == {"limits": {"nvidia.com/gpu": "4"}}
-    assert "TRIDENTSERVE_THREADS" not in env(deployment)
+    assert not {"TRIDENTSERVE_THREADS", "NVIDIA_VISIBLE_DEVICES"} & env(deployment).keys()
 
 
 def test_a_claim_is_mounted_whole_and_read_only() -> None:

@@ -101,6 +101,34 @@ def test_a_default_beyond_the_limits_does_not_refuse_who_left_it_out() -> None:
     assert check(ask(), limits, MODEL, Random(0)).steps == 2
 
 
+@pytest.mark.parametrize(
+    ("default", "asked", "expected"),
+    [
+        ((1024, 1024), {}, (256, 256)),
+        ((1024, 512), {}, (352, 176)),
+        ((64, 64), {}, (64, 64)),
+        ((1024, 1024), {"height": 128}, (128, 512)),
+        ((1024, 1024), {"width": 16}, (1024, 16)),
+        ((64, 1024), {"height": 512}, (512, 128)),
+    ],
+)
+def test_a_side_that_is_left_out_is_the_models_as_far_as_the_limit_goes(
+    default: tuple[int, int], asked: dict[str, int], expected: tuple[int, int]
+) -> None:
+    model = replace(MODEL, default_shape=Shape(height=default[0], width=default[1]))
+
+    shape = check(ask(**asked), LIMITS, model, Random(0)).shape
+
+    assert (shape.height, shape.width) == expected
+    assert shape.height * shape.width <= LIMITS.max_pixels
+
+
+def test_a_side_that_leaves_no_room_for_the_other_is_named() -> None:
+    with pytest.raises(InvalidFieldError) as caught:
+        check(ask(height=8192), LIMITS, MODEL, Random(0))
+    assert caught.value.field == "height"
+
+
 def test_a_family_without_negative_prompts_refuses_them() -> None:
     model = replace(MODEL, negative_prompt=False)
 

@@ -1,6 +1,7 @@
 """Workers that die, drain, restart, refuse or change their model in the middle of requests."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from tests.router.conftest import Town, picture, until
@@ -261,6 +262,9 @@ async def test_a_pod_that_is_wanted_after_all_gets_work_again(town: Town) -> Non
     diffuse = town.members["diffuse"]
     workers = town.router.core.dispatcher.workers
 
+    def is_told(draining: bool) -> bool:
+        return workers[diffuse.name].draining is draining
+
     for draining in (True, False):
         town.pods.put(
             Pod(
@@ -270,7 +274,7 @@ async def test_a_pod_that_is_wanted_after_all_gets_work_again(town: Town) -> Non
                 draining=draining,
             )
         )
-        await until(lambda draining=draining: workers[diffuse.name].draining is draining)
+        await until(partial(is_told, draining))
 
     assert (await town.generate()).starts(D) == [("diffuse", 1)]
     await town.settled()

@@ -90,6 +90,7 @@ def test_compare_prints_one_row_a_policy(folder: Path, capsys: pytest.CaptureFix
         (["sim", "run", "none.yaml"], "none.yaml"),
         (["sim", "run", "s.yaml", "--plot", "x.doc"], "must end in"),
         (["sim", "run", "s.yaml", "--json", "none/x.json"], "there is no folder"),
+        (["sim", "run", "s.yaml", "--json", "."], "is a folder"),
         (["sim", "run", "s.yaml", "--dispatch", "Nobody"], "Nobody"),
         (["sim", "run", "day.jsonl"], "day.jsonl"),
         (["plan", "-f", "s.yaml", "--trace", "day.jsonl", "--profile", "flux"], "s.yaml:1"),

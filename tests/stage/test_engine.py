@@ -1,7 +1,10 @@
 """The engine's thread: order, progress as a proof of life, death, and sleep that can be ended."""
 
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -218,3 +221,26 @@ async def test_a_caller_that_gave_up_in_the_middle_leaves_the_engine_working(
     go.set()
 
     assert await engine.call(lambda: 7) == 7
+
+
+async def test_what_a_failed_call_held_is_freed_without_the_garbage_collector(
+    engine: Engine,
+) -> None:
+    class Activations:
+        """As large as a device's memory."""
+
+    held: list[weakref.ref[Activations]] = []
+
+    def fail() -> None:
+        activations = Activations()
+        held.append(weakref.ref(activations))
+        raise MemoryError
+
+    gc.disable()
+    try:
+        with contextlib.suppress(MemoryError):
+            await engine.call(fail)
+        await engine.call(lambda: None)
+        assert held[0]() is None
+    finally:
+        gc.enable()

@@ -16,6 +16,7 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -96,6 +97,10 @@ def _files(output: Path, count: int) -> list[Path]:
     """Where the pictures go; looked at before anything is asked for."""
     if not output.parent.is_dir():
         raise errors.InvalidFieldError("--output", f"there is no folder {output.parent}")
+    if output.is_dir():
+        raise errors.InvalidFieldError("--output", f"{output} is a folder; name a file in it")
+    if not os.access(output.parent, os.W_OK):
+        raise errors.InvalidFieldError("--output", f"nothing can be written to {output.parent}")
     if count <= 1:
         return [output]
     return [output.with_name(f"{output.stem}-{n}{output.suffix}") for n in range(1, count + 1)]

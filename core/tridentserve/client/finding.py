@@ -98,6 +98,7 @@ def _kubeconfig(given: str | None) -> str:
 
 async def _router_pods(namespace: str | None, kubeconfig: str | None) -> tuple[list[Pod], str]:
     try:
+        import yaml
         from kubernetes.aio import config
         from kubernetes.aio.client import ApiClient, Configuration
     except ImportError:
@@ -113,7 +114,15 @@ async def _router_pods(namespace: str | None, kubeconfig: str | None) -> tuple[l
             config_file=path, client_configuration=configuration, persist_config=False
         )
         _, active = loaders.list_kube_config_contexts(config_file=path)
-    except (loaders.ConfigException, OSError) as error:
+    # The library fails in ways of its own over a file that is empty, cut off or of something else.
+    except (
+        loaders.ConfigException,
+        OSError,
+        yaml.YAMLError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:
         raise InvalidFieldError("--kubeconfig", f"{path} cannot be used: {error}") from None
     namespace = namespace or active.get("context", {}).get("namespace") or "default"
     async with ApiClient(configuration) as client:

@@ -48,6 +48,8 @@ def build(
         InvalidFieldError: an argument is unknown, or the folder is not empty.
     """
     chosen = registry.family_by_name(family)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidFieldError(str(folder), "is not a folder; name a new one")
     if folder.exists() and any(folder.iterdir()):
         raise InvalidFieldError(str(folder), "is not empty; name a new folder")
     libraries.tame()

@@ -134,6 +134,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
         plots.check(args.plot)
     if args.json is not None and not args.json.parent.is_dir():
         raise InvalidFieldError("--json", f"there is no folder {args.json.parent}")
+    if args.json is not None and args.json.is_dir():
+        raise InvalidFieldError("--json", f"{args.json} is a folder; name a file in it")
 
 
 def _write(args: argparse.Namespace, results: Sequence[Result]) -> None:

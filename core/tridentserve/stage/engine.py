@@ -80,7 +80,13 @@ class Engine:
             if self._death is not None:
                 raise UnavailableError(self._death)
             self._calls.put((run, future))
-        return await asyncio.wrap_future(future)
+        waiting = asyncio.wrap_future(future)
+        try:
+            return await waiting
+        finally:
+            # An error's traceback holds this frame, and the two hold the error: a ring that would
+            # keep every tensor of the failed call until the garbage collector comes by.
+            del future, waiting
 
     def beat(self) -> None:
         """Say that the running call made progress; called by it."""

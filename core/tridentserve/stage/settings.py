@@ -15,7 +15,6 @@ from tridentserve.domain.stages import STAGES, Stage, stages_label
 from tridentserve.errors import InvalidFieldError
 from tridentserve.manifest.environment import DAY_S, integer, log_format, number, port
 
-_DEVICES = "NVIDIA_VISIBLE_DEVICES"
 _NO_DEVICES = ("", "none", "void")
 _MAX_BATCH = 1024
 
@@ -83,7 +82,7 @@ def from_environment(environ: Mapping[str, str], stages: str | None = None) -> S
         pipeline=PipelineName(environ.get(names.ENV_PIPELINE) or "default/local"),
         pool=PoolName(environ.get(names.ENV_POOL) or "local"),
         revision=Revision(environ.get(names.ENV_REVISION) or "000000"),
-        devices=_devices(environ.get(_DEVICES, ""), node, pod_uid),
+        devices=_devices(environ.get(names.ENV_VISIBLE_DEVICES, ""), node, pod_uid),
         host=environ.get(names.ENV_POD_IP) or "127.0.0.1",
         grpc_port=port(environ, names.ENV_GRPC_PORT, names.PORT_GRPC),
         metrics_port=port(environ, names.ENV_METRICS_PORT, names.PORT_METRICS),

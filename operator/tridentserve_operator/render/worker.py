@@ -21,6 +21,7 @@ from tridentserve.domain.names import (
     ENV_SHM_DIR,
     ENV_STAGES,
     ENV_THREADS,
+    ENV_VISIBLE_DEVICES,
     LABEL_FRACTION,
     LABEL_POOL,
     LABEL_REVISION,
@@ -178,6 +179,8 @@ def _env(
     if manifest.gpu.sharing is Sharing.NONE:
         cores = _millicores(pool.shape, settings) // 1000
         own[ENV_THREADS] = str(max(1, cores))
+        # Images made for GPUs name all of them: the worker would take one that nobody counts.
+        own[ENV_VISIBLE_DEVICES] = "void"
     common = template.common_env(pipeline, settings)
     ours = (*common, *template.variables(own), *_redis(settings), *paths)
     # Variables are a map keyed by name to the API server: one that is named twice is refused.
