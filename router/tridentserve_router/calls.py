@@ -131,7 +131,7 @@ def outcome_of(error: TridentServeError, worker: Worker) -> Outcome:
     | refused: draining, not ready, no slot; another digest | `Refused` |
     | the hand-off cannot be read | `Unreadable` |
     | nobody answers, or the server cancelled the call as it went | `Lost` |
-    | a store is full or unreachable, a stale epoch | `Failed` |
+    | a store is full or unreachable, a device is broken, a stale epoch | `Failed` |
     | the caller's deadline has passed | `Ended` |
     | the model takes no such value, or failed | `Broken` |
     """

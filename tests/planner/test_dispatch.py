@@ -202,6 +202,21 @@ def test_a_first_segment_runs_on_content_that_can_finish_it() -> None:
     assert floor.where("b") is None
 
 
+@pytest.mark.parametrize("policy", ["Fifo", "EarliestDeadline", "DeadlineAware"])
+def test_a_first_segment_follows_when_another_content_can_finish_it(policy: str) -> None:
+    floor = driver(policy, *chain("d1"), worker("encode-d2", E, digest="d2"))
+    floor.arrive(demand("before"))
+    for _ in STAGES:
+        floor.finish("before")
+    for stage in (D, C):
+        floor.send(WorkerUp(worker=worker(f"{stage}-d2", stage, digest="d2")))
+    floor.send(WorkerDraining(worker=WorkerId("diffuse-d1")))
+
+    floor.arrive(demand("after"))
+
+    assert floor.where("after") == "encode-d2"
+
+
 def test_without_any_complete_chain_work_goes_as_far_as_it_can() -> None:
     floor = driver("Fifo", worker("e", E))
 

@@ -11,6 +11,7 @@ from tridentserve import errors
 from tridentserve.domain.ids import WorkerId
 from tridentserve.domain.stages import STAGES
 from tridentserve.rpc.v1 import stage_pb2
+from tridentserve.stage.runner import Output, Task
 from tridentserve_router import releases
 from tridentserve_router.pods import Pod
 
@@ -226,6 +227,21 @@ async def test_an_upgrade_under_load_mixes_no_digests_and_fails_nobody(town: Tow
         digest = result.finished.digest
         assert result.media == [picture(str(number), digest=digest)]
     assert {result.finished.digest for result in results[10:]} == {"new"}
+    await town.settled()
+
+
+async def test_a_worker_with_a_broken_device_does_not_fail_the_queue(town: Town) -> None:
+    def make(task: Task) -> Output:
+        raise RuntimeError("an illegal memory access was encountered")
+
+    await town.chain()
+    broken = await town.worker("diffuse-2", D, make=make)
+    broken.runner.device_error = RuntimeError("an illegal memory access was encountered")
+
+    results = await asyncio.gather(*(town.generate() for _ in range(10)))
+
+    assert [result.error for result in results] == [None] * 10
+    assert broken.worker.problem() is not None
     await town.settled()
 
 

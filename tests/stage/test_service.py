@@ -339,6 +339,21 @@ async def test_a_model_that_fails_is_internal_and_the_worker_goes_on(serve: "Ser
     assert (await bench.run(bench.request(request="b", prompt="good"))).outputs
 
 
+async def test_a_device_that_computes_no_more_is_no_fault_of_the_request(serve: "Serve") -> None:
+    def make(_: Task) -> Output:
+        raise RuntimeError("an illegal memory access was encountered")
+
+    runner = FakeRunner(Stage.ENCODE, make=make)
+    runner.device_error = RuntimeError("an illegal memory access was encountered")
+    bench = await serve(runner)
+
+    error = await bench.fails(bench.run(bench.request()))
+
+    assert isinstance(error, errors.UnavailableError)
+    assert error.reason == "DEVICE_BROKEN"
+    assert "illegal memory access" in (bench.worker.problem() or "")
+
+
 async def test_a_field_that_the_model_refuses_is_named(serve: "Serve") -> None:
     def make(_: Task) -> Output:
         raise errors.InvalidFieldError("output_format", "use image/png")

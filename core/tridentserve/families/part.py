@@ -173,6 +173,16 @@ class Part:
         files = iter([pictures.encode_png(image) for image in images])
         return [tuple(next(files) for _ in range(generation.count)) for generation in generations]
 
+    def check_device(self) -> None:
+        """Compute something small.
+
+        Raises:
+            RuntimeError: of torch, where the device is lost or in an error that does not go away.
+        """
+        import torch
+
+        torch.ones(1, device=self._device).sum().item()
+
     def _check(self, generations: Sequence[Generation]) -> None:
         for generation in generations:
             check(self._family, self._folder, self.info, generation)

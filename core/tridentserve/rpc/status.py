@@ -2,7 +2,7 @@
 
 | error | code | detail |
 | --- | --- | --- |
-| UnavailableError | UNAVAILABLE | DRAINING, NOT_READY, STORE_UNREACHABLE; RetryInfo if known |
+| UnavailableError | UNAVAILABLE | DRAINING, NOT_READY, ..._UNREACHABLE/BROKEN; RetryInfo if known |
 | ExhaustedError | RESOURCE_EXHAUSTED | RetryInfo; NO_SLOT, QUEUE_FULL, TOO_LATE, STORE_FULL |
 | StaleEpochError | FAILED_PRECONDITION | ErrorInfo: STALE_EPOCH |
 | TensorUnavailableError | FAILED_PRECONDITION | ErrorInfo: TENSOR_UNAVAILABLE |
@@ -35,6 +35,7 @@ ERROR_DOMAIN = "tridentserve.io"
 DRAINING = "DRAINING"
 NOT_READY = "NOT_READY"
 STORE_UNREACHABLE = "STORE_UNREACHABLE"
+DEVICE_BROKEN = "DEVICE_BROKEN"
 NO_SLOT = "NO_SLOT"
 QUEUE_FULL = "QUEUE_FULL"
 TOO_LATE = "TOO_LATE"

@@ -62,6 +62,8 @@ class FakeRunner:
         self._allowed: threading.Semaphore | None = None
         self.calls: list[tuple[Task, ...]] = []
         """Tasks of every call, in order."""
+        self.device_error: Exception | None = None
+        """What `check` raises."""
 
     @property
     def stage(self) -> Stage:
@@ -86,6 +88,11 @@ class FakeRunner:
         """Allow so many steps."""
         assert self._allowed is not None, "hold first"
         self._allowed.release(steps)
+
+    def check(self) -> None:
+        """As told."""
+        if self.device_error is not None:
+            raise self.device_error
 
     def run(self, tasks: Sequence[Task], strategy: Strategy, progress: Progress) -> list[Output]:
         """Step by step in every stage; see `StageRunner.run`."""

@@ -71,3 +71,11 @@ class StageRunner(Protocol):
             InvalidFieldError: an input that the model does not take, naming the field.
         """
         ...
+
+    def check(self) -> None:
+        """See whether the device still computes, after a call that failed for no known reason.
+
+        Raises:
+            Exception: whatever the device's library raises; it is not used any more.
+        """
+        ...

@@ -7,6 +7,7 @@ this drives it: one task that asks, runs the chosen call, hands the outcomes out
 | --- | --- | --- |
 | outputs | gets its own | gets its own |
 | an error of the model or the input | gets it | is tried alone, so that it pays for itself only |
+| an exception after which the device computes no more | UnavailableError | UnavailableError |
 | every job cancelled | CancelledError | CancelledError |
 | the engine's death | UnavailableError | UnavailableError |
 """
@@ -22,7 +23,9 @@ from tridentserve.errors import (
     PermanentError,
     StageFailedError,
     TridentServeError,
+    UnavailableError,
 )
+from tridentserve.rpc.status import DEVICE_BROKEN
 from tridentserve.stage.batching import Window, choose
 from tridentserve.stage.engine import Clock, Engine
 from tridentserve.stage.jobs import Done, Job, Progress
@@ -51,6 +54,7 @@ class Scheduler:
         self._running: tuple[Job, ...] = ()
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._device_problem: str | None = None
 
     def start(self) -> None:
         """Begin to run what is submitted."""
@@ -67,7 +71,7 @@ class Scheduler:
     def problem(self) -> str | None:
         """What is wrong, as a sentence: a scheduler that ended by itself serves nobody."""
         ended = self._task is not None and self._task.done()
-        return "the scheduler has stopped" if ended else None
+        return "the scheduler has stopped" if ended else self._device_problem
 
     def submit(self, job: Job) -> None:
         """Put a job at the end of its stage's list."""
@@ -138,7 +142,10 @@ class Scheduler:
             return error
         except Exception as error:  # noqa: BLE001  a model's code may raise anything
             _log.exception("model failed", extra={"stage": stage, "size": len(jobs)})
-            return StageFailedError(f"{stage} failed: {type(error).__name__}: {error}")
+            said = f"{stage} failed: {type(error).__name__}: {error}"
+            if await self._device_computes(stage):
+                return StageFailedError(said)
+            return UnavailableError(said, reason=DEVICE_BROKEN)
         finally:
             self._running = ()
             seconds = self._clock() - start_s
@@ -157,6 +164,20 @@ class Scheduler:
                 )
             )
         return None
+
+    async def _device_computes(self, stage: Stage) -> bool:
+        """Whether it was the request's fault.
+
+        A device that is lost fails every call at once, so its worker is always the free one, and
+        would be given the whole queue to fail.
+        """
+        try:
+            await self._engine.call(self._runners[stage].check)
+        except Exception as error:  # noqa: BLE001  a device's library may raise anything
+            self._device_problem = f"the device does not compute any more: {error}"
+            _log.exception("device broken", extra={"stage": stage})
+            return False
+        return True
 
     def _work(self, jobs: Sequence[Job]) -> Callable[[], list[Output]]:
         runner, strategy = self._runners[jobs[0].key.stage], jobs[0].key.strategy

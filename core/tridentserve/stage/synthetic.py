@@ -148,6 +148,9 @@ class SyntheticRunner:
         """One device only."""
         return (SINGLE,)
 
+    def check(self) -> None:
+        """There is none that could break."""
+
     def run(self, tasks: Sequence[Task], strategy: Strategy, progress: Progress) -> list[Output]:
         """Wait, then hash; see `StageRunner.run`."""
         shape, steps = tasks[0].generation.shape, tasks[0].generation.steps

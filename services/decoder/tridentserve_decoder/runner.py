@@ -27,6 +27,10 @@ class DecodeRunner:
         """The model it belongs to."""
         return self._part.info
 
+    def check(self) -> None:
+        """Compute something small; see `StageRunner.check`."""
+        self._part.check_device()
+
     def run(self, tasks: Sequence[Task], strategy: Strategy, progress: Progress) -> list[Output]:
         """Decode in one call; see `StageRunner.run`."""
         files = self._part.decode(

@@ -26,6 +26,10 @@ class DiffuseRunner:
         """The model it belongs to."""
         return self._part.info
 
+    def check(self) -> None:
+        """Compute something small; see `StageRunner.check`."""
+        self._part.check_device()
+
     def run(self, tasks: Sequence[Task], strategy: Strategy, progress: Progress) -> list[Output]:
         """Denoise in one call, telling each step; see `StageRunner.run`."""
         latents = self._part.diffuse(

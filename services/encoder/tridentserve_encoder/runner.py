@@ -26,6 +26,10 @@ class EncodeRunner:
         """The model it belongs to."""
         return self._part.info
 
+    def check(self) -> None:
+        """Compute something small; see `StageRunner.check`."""
+        self._part.check_device()
+
     def run(self, tasks: Sequence[Task], strategy: Strategy, progress: Progress) -> list[Output]:
         """Encode in one call; see `StageRunner.run`."""
         embeddings = self._part.encode([task.generation for task in tasks])

@@ -51,8 +51,10 @@ class Offers:
         demand, excluded = journey.demand, journey.excluded
         stage = self._stage(journey)
         kinds = state.roster.kinds(stage)
-        # Who must not be used changes with the size of kinds, which is not part of the key.
-        key = (kinds, demand.pipeline, journey.digest, stage, demand.shape, demand.steps)
+        # Who must not be used changes with the size of kinds, which is not part of the key. Who can
+        # finish what has not begun depends on workers of other stages.
+        content = state.roster.complete if journey.digest is None else journey.digest
+        key = (kinds, demand.pipeline, content, stage, demand.shape, demand.steps)
         if self._version != self.options.version or len(self._kept) > _KEPT:
             self._kept.clear()
             self._version = self.options.version
