@@ -11,6 +11,8 @@ from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.planner.cost import CostModel
+from tridentserve.planner.cost.cells import CellKey
+from tridentserve.planner.cost.guessing import Guess, Guesser
 from tridentserve.planner.cost.interpolation import Point, seconds_at
 
 E, D, C = STAGES
@@ -262,6 +264,27 @@ def test_callers_cannot_fill_the_memory_with_shapes() -> None:
 
     assert mean(cost, C, Shape(height=2000, width=64)) == pytest.approx(2.0)
     assert sum(len(cost._book.told(stage)) for stage in STAGES) <= 512
+
+
+def test_a_measurement_costs_one_look_at_the_cells_however_many_shapes_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cost, looks = CostModel(), 0
+    for side in range(1, 301):
+        cost.observe(C, Shape(height=side, width=64), 1, 100, 0.001 * side)
+    converted = Guesser._converted
+
+    def counted(guesser: Guesser, key: CellKey, asked: CellKey) -> Guess:
+        nonlocal looks
+        looks += 1
+        return converted(guesser, key, asked)
+
+    monkeypatch.setattr(Guesser, "_converted", counted)
+    cost.observe(C, Shape(height=1, width=64), 1, 100, 1.0)
+    for side in range(1001, 1101):
+        assert mean(cost, C, Shape(height=side, width=64)) > 0
+
+    assert looks == 300
 
 
 def test_a_profile_of_more_cells_than_are_kept_leaves_room_for_what_is_measured() -> None:

@@ -5,8 +5,9 @@ where the correction of a whole stage did. It says which stages are told otherwi
 keeps answers drops those.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.shapes import Shape
@@ -34,6 +35,7 @@ class Book:
         self._votes = StageVotes()
         self._told_log = dict.fromkeys(STAGES, 0.0)
         self._strategies: dict[tuple[Stage, Shape], tuple[Strategy, ...]] = {}
+        self._shapes: dict[Stage, _Shapes] = {}
 
     def told(self, stage: Stage) -> Mapping[CellKey, Cell]:
         """The corrected cells of a stage."""
@@ -71,8 +73,15 @@ class Book:
         if known is None:
             if len(self._strategies) >= _SHAPES_LIMIT:
                 self._strategies.clear()
-            known = self._strategies[stage, shape] = _strategies(self._cells[stage], shape)
+            shapes = self._shapes.get(stage)
+            if shapes is None:
+                shapes = self._shapes[stage] = _shapes(self._cells[stage])
+            known = self._strategies[stage, shape] = shapes.strategies(shape)
         return known
+
+    def _keys_changed(self) -> None:
+        self._strategies.clear()
+        self._shapes.clear()
 
     def _forget(self, stage: Stage) -> None:
         """Drop the cell that was measured the longest ago, one without a profile if there is.
@@ -84,7 +93,7 @@ class Book:
         key = next((key for key in others if not cells[key].prior_s), others[0])
         self._votes.change(stage, cells.pop(key).log_ratio, None)
         self._told[stage].pop(key, None)
-        self._strategies.clear()
+        self._keys_changed()
 
     def _tell_stages(self) -> list[Stage]:
         """Tell whole stages anew whose correction moved."""
@@ -103,7 +112,7 @@ class Book:
         cell = self._cells[stage][key].corrected(self._told_log[stage])
         told = self._told[stage].get(key)
         if told is None:
-            self._strategies.clear()
+            self._keys_changed()
         elif not cell.differs(told):
             return []
         self._told[stage][key] = cell
@@ -120,18 +129,35 @@ def _taught(stage: Stage, cell: Cell, steps: int, seconds: float) -> Cell:
     return cell.observed((seconds - cell.fixed_s) / steps)
 
 
-def _strategies(cells: Mapping[CellKey, Cell], shape: Shape) -> tuple[Strategy, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shapes:
+    """The shapes of one stage's cells."""
+
+    by_shape: Mapping[Shape, frozenset[Strategy]]
+    profiled: frozenset[Shape]
+    ascending: tuple[tuple[int, Shape], ...]
+    """With their volumes."""
+
+    def strategies(self, shape: Shape) -> tuple[Strategy, ...]:
+        found = {SINGLE} | self.by_shape.get(shape, frozenset())
+        if shape not in self.profiled:
+            above = bisect_right(self.ascending, shape.volume, key=lambda one: one[0])
+            below = [one for _, one in self.ascending[max(0, above - 2) : above] if one != shape]
+            for one in (*below[-1:], *(one for _, one in self.ascending[above : above + 1])):
+                found |= self.by_shape[one]
+        return tuple(
+            sorted(
+                found, key=lambda one: (one.degree, one.cfg, one.ulysses, one.ring, one.vae_tiles)
+            )
+        )
+
+
+def _shapes(cells: Mapping[CellKey, Cell]) -> _Shapes:
     by_shape: dict[Shape, set[Strategy]] = {}
-    profiled = False
-    for key, cell in cells.items():
+    for key in cells:
         by_shape.setdefault(key.shape, set()).add(key.strategy)
-        profiled = profiled or (key.shape == shape and cell.prior_s > 0)
-    found = {SINGLE} | by_shape.get(shape, set())
-    if not profiled:
-        others = sorted((one.volume, one) for one in by_shape if one != shape)
-        below = [one for volume, one in others if volume <= shape.volume][-1:]
-        above = [one for volume, one in others if volume > shape.volume][:1]
-        found.update(*(by_shape[one] for one in (*below, *above)))
-    return tuple(
-        sorted(found, key=lambda one: (one.degree, one.cfg, one.ulysses, one.ring, one.vae_tiles))
+    return _Shapes(
+        by_shape={shape: frozenset(found) for shape, found in by_shape.items()},
+        profiled=frozenset(key.shape for key, cell in cells.items() if cell.prior_s > 0),
+        ascending=tuple(sorted((shape.volume, shape) for shape in by_shape)),
     )

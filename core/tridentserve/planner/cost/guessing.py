@@ -14,6 +14,7 @@ Size is tokens where the profile states the architecture and the stage is diffus
 step away from a measurement halves the confidence and widens the spread.
 """  # noqa: E501 - a table
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import log
@@ -23,7 +24,7 @@ from tridentserve.domain.fractions import ratio
 from tridentserve.domain.profiles import Profile
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
-from tridentserve.domain.strategy import SINGLE
+from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.planner.cost.cells import PRIOR_SPREAD, Cell, CellKey
 from tridentserve.planner.cost.interpolation import Point, peak_at, seconds_at
 from tridentserve.planner.cost.parallel import communication_s, parts
@@ -49,28 +50,38 @@ class Guess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guesser:
-    """Answers for one stage, from its cells and what the profile says of the model."""
+class _Known:
+    """What is known of calls of one strategy, as if at one fraction and batch."""
 
-    stage: Stage
-    cells: Mapping[CellKey, Cell]
-    profile: Profile
+    by_shape: Mapping[Shape, Guess]
+    by_size: Mapping[int, Guess]
+    sizes: tuple[int, ...]
+    """Ascending."""
+
+
+class Guesser:
+    """Answers for one stage, as long as its cells stay as they are."""
+
+    def __init__(self, stage: Stage, cells: Mapping[CellKey, Cell], profile: Profile) -> None:
+        """Answer from these cells and what the profile says of the model."""
+        self.stage, self.cells, self.profile = stage, cells, profile
+        # Callers choose the shapes: a look at all cells for each that waits would block who asks.
+        self._known: dict[tuple[Strategy, int, int], _Known] = {}
 
     def guess(self, asked: CellKey) -> Guess | None:
         """The cell that was asked for; None where nothing is known of the stage."""
         if asked in self.cells:
             cell = self.cells[asked]
             return Guess(cell=cell, confidence=cell.confidence)
-        by_shape = self._by_shape(asked)
-        if asked.shape in by_shape:
-            return by_shape[asked.shape]
-        by_size = self._by_size(by_shape.items())
+        known = self._near(asked)
+        if asked.shape in known.by_shape:
+            return known.by_shape[asked.shape]
         single = None
-        if len(by_size) < 2 and asked.strategy != SINGLE:
+        if len(known.sizes) < 2 and asked.strategy != SINGLE:
             single = self.guess(replace(asked, strategy=SINGLE))
         if single is not None:
             return self._parallel(single, asked)
-        return self._interpolated(asked, by_size) if by_size else None
+        return self._interpolated(asked, known) if known.sizes else None
 
     def size(self, shape: Shape) -> int:
         """What seconds and bytes of the stage grow with."""
@@ -80,6 +91,16 @@ class Guesser:
     @property
     def _architecture(self) -> Architecture | None:
         return self.profile.architecture if self.stage is Stage.DIFFUSE else None
+
+    def _near(self, asked: CellKey) -> _Known:
+        key = (asked.strategy, asked.fraction_percent, asked.batch)
+        if key not in self._known:
+            by_shape = self._by_shape(asked)
+            by_size = self._by_size(by_shape.items())
+            self._known[key] = _Known(
+                by_shape=by_shape, by_size=by_size, sizes=tuple(sorted(by_size))
+            )
+        return self._known[key]
 
     def _by_shape(self, asked: CellKey) -> dict[Shape, Guess]:
         """The nearest cell of every shape with the strategy, at the asked fraction and batch."""
@@ -108,9 +129,10 @@ class Guesser:
             by_size[self.size(shape)] = guess
         return by_size
 
-    def _interpolated(self, asked: CellKey, by_size: Mapping[int, Guess]) -> Guess:
-        size, sizes = self.size(asked.shape), sorted(by_size)
-        nearest = min(sizes, key=lambda one: (abs(one - size), one))
+    def _interpolated(self, asked: CellKey, known: _Known) -> Guess:
+        size, sizes, by_size = self.size(asked.shape), known.sizes, known.by_size
+        above = bisect_right(sizes, size)
+        nearest = min(sizes[max(0, above - 1) : above + 1], key=lambda one: (abs(one - size), one))
         base = by_size[nearest]
         if nearest == size:
             return base
@@ -121,8 +143,7 @@ class Guesser:
             return base.further(factor, peak_factor=size / nearest)
         if base.cell.mean_s <= 0:
             return base.further(1.0)
-        above = next((index for index, one in enumerate(sizes) if one > size), len(sizes) - 1)
-        right = max(1, above)
+        right = min(max(1, above), len(sizes) - 1)
         low, high = (
             self._point(one, asked, by_size[one].cell) for one in (sizes[right - 1], sizes[right])
         )

@@ -53,6 +53,7 @@ class CostModel:
         self._book = Book(self.profile)
         self._workers: dict[WorkerId, WorkerRatio] = {}
         self._answers: dict[Stage, dict[_Question, Estimate | None]] = {s: {} for s in STAGES}
+        self._guessers: dict[Stage, Guesser] = {}
         self._version = 0
 
     @property
@@ -93,6 +94,7 @@ class CostModel:
             peak_bytes = 0 if told is None else told.peak_bytes
         for changed in self._book.teach(stage, key, steps, seconds, peak_bytes):
             self._answers[changed].clear()
+            self._guessers.pop(changed, None)
             self._version += 1
 
     def estimate(
@@ -202,7 +204,10 @@ class CostModel:
 
     def _answer(self, stage: Stage, question: _Question) -> Estimate | None:
         shape, steps, fraction_percent, batch, strategy, guidance, first_shape = question
-        guesser = Guesser(stage=stage, cells=self._book.told(stage), profile=self.profile)
+        guesser = self._guessers.get(stage)
+        if guesser is None:
+            guesser = Guesser(stage, self._book.told(stage), self.profile)
+            self._guessers[stage] = guesser
         asked = CellKey(
             shape=shape, fraction_percent=fraction_percent, batch=batch, strategy=strategy
         )
