@@ -133,7 +133,8 @@ class Kube:
         found: set[str] = set()
         while True:
             answer = await self._call("GET", path, query, "application/json", None, accept=_PARTS)
-            found.update(item["metadata"]["uid"] for item in answer["items"])
+            # Null where there are none.
+            found.update(item["metadata"]["uid"] for item in answer["items"] or ())
             if not (further := answer["metadata"].get("continue")):
                 return frozenset(found)
             query = query | {"continue": further}

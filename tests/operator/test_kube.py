@@ -228,3 +228,9 @@ async def test_uids_are_listed_page_by_page_and_without_what_is_not_asked_for(
     assert all(("labelSelector" in query) is selected for query in queries)
     assert all("resourceVersion" not in query for query in queries), "a cache may be behind"
     assert all("PartialObjectMetadataList" in accept for accept in server.accepts)
+
+
+async def test_where_there_is_nothing_no_uids_are_listed(server: Server, kube: Kube) -> None:
+    server.body = {"kind": "PartialObjectMetadataList", "metadata": {}, "items": None}
+
+    assert await kube.uids("Pod", None) == frozenset()
