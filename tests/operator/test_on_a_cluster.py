@@ -161,8 +161,6 @@ def operator(prepared_cluster: LocalCluster, namespace: str, tmp_path: Path) -> 
 def test_what_is_listed_is_everything_that_is_there(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operator.apply(operator.model("a"))
-    operator.wait()
     use_kubeconfig(operator.cluster.kubeconfig, monkeypatch)
 
     async def listed(kind: str) -> frozenset[str]:
@@ -171,6 +169,11 @@ def test_what_is_listed_is_everything_that_is_there(
             return await kube.uids(kind, operator.namespace)
         finally:
             await kube.close()
+
+    assert asyncio.run(listed("DiffusionPipeline")) == frozenset()
+
+    operator.apply(operator.model("a"))
+    operator.wait()
 
     for kind in KINDS:
         found = get(operator.cluster, operator.namespace, kind)["items"]
