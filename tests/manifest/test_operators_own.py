@@ -14,7 +14,7 @@ from tridentserve_operator.render import worker
 from tridentserve_operator.settings import Settings
 from tridentserve_operator.views import PoolIdentity
 
-OVERRIDABLE = {"TMPDIR", "HOME", "HF_HUB_OFFLINE"}
+OVERRIDABLE = {"TMPDIR", "HOME", "HF_HUB_OFFLINE", "NVIDIA_VISIBLE_DEVICES"}
 """Variables that the operator sets and a template may set otherwise."""
 
 
