@@ -158,14 +158,12 @@ class ApiServer:
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        forgot = self.forgotten.is_set()
-        if not forgot:
-            await self.forgotten.wait()
-            error = {"code": 410, "kind": "Status", "message": "too old resource version"}
-            line = json.dumps({"type": "ERROR", "object": error})
-            await response.write(line.encode() + b"\n")
-            return response
-        await asyncio.Event().wait()
+        if self.forgotten.is_set():
+            await asyncio.Event().wait()
+        await self.forgotten.wait()
+        error = {"code": 410, "kind": "Status", "message": "too old resource version"}
+        line = json.dumps({"type": "ERROR", "object": error})
+        await response.write(line.encode() + b"\n")
         return response
 
 

@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 import pytest
-from tests.router.conftest import Town, picture, until
+from tests.router.conftest import Member, Town, picture, until
 from tests.router.scripted import Events, Scripted, scripted_chain
 
 from tridentserve import errors
@@ -248,6 +248,12 @@ async def test_a_worker_with_a_broken_device_does_not_fail_the_queue(town: Town)
 # --- draining -------------------------------------------------------------------------------------
 
 
+def label(town: Town, member: Member, *, draining: bool) -> None:
+    """Let the operator put its label on a pod, or take it off."""
+    address = member.worker.server.address
+    town.pods.put(Pod(worker=member.name, uid=member.name, address=address, draining=draining))
+
+
 async def test_a_draining_pod_finishes_what_it_runs_and_gets_nothing_new(town: Town) -> None:
     await town.chain()
     diffuse = town.members["diffuse"]
@@ -255,14 +261,7 @@ async def test_a_draining_pod_finishes_what_it_runs_and_gets_nothing_new(town: T
     running = town.ask(prompt="running")
     await running.started(D)
     await town.worker("diffuse-2", D)
-    town.pods.put(
-        Pod(
-            worker=diffuse.name,
-            uid="diffuse",
-            address=diffuse.worker.server.address,
-            draining=True,
-        )
-    )
+    label(town, diffuse, draining=True)
     workers = town.router.core.dispatcher.workers
     await until(lambda: workers[diffuse.name].draining)
     diffuse.free()
@@ -282,14 +281,7 @@ async def test_a_pod_that_is_wanted_after_all_gets_work_again(town: Town) -> Non
         return workers[diffuse.name].draining is draining
 
     for draining in (True, False):
-        town.pods.put(
-            Pod(
-                worker=diffuse.name,
-                uid="diffuse",
-                address=diffuse.worker.server.address,
-                draining=draining,
-            )
-        )
+        label(town, diffuse, draining=draining)
         await until(partial(is_told, draining))
 
     assert (await town.generate()).starts(D) == [("diffuse", 1)]

@@ -2,7 +2,7 @@
 
 | error | code | detail |
 | --- | --- | --- |
-| UnavailableError | UNAVAILABLE | DRAINING, NOT_READY, ..._UNREACHABLE/BROKEN; RetryInfo if known |
+| UnavailableError | UNAVAILABLE | DRAINING and its like, below; RetryInfo if known |
 | ExhaustedError | RESOURCE_EXHAUSTED | RetryInfo; NO_SLOT, QUEUE_FULL, TOO_LATE, STORE_FULL |
 | StaleEpochError | FAILED_PRECONDITION | ErrorInfo: STALE_EPOCH |
 | TensorUnavailableError | FAILED_PRECONDITION | ErrorInfo: TENSOR_UNAVAILABLE |
