@@ -115,13 +115,13 @@ class Dispatcher:
 
     # --- requests ---------------------------------------------------------------------------------
 
-    def check_fits(self, shape: Shape) -> None:
+    def check_fits(self, shape: Shape, count: int = 1) -> None:
         """Refuse what could only wait in vain.
 
         Raises:
             TooLargeError: no pool that is up or may come up has the memory for one of its stages.
         """
-        found = misfit(self._cost, self._state.roster, self._pools, shape)
+        found = misfit(self._cost, self._state.roster, self._pools, shape, count=count)
         if found is not None:
             raise TooLargeError(str(found))
 

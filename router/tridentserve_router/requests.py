@@ -15,7 +15,7 @@ from tridentserve.domain.dispatch import Demand
 from tridentserve.domain.ids import RequestId
 from tridentserve.domain.model import ModelInfo
 from tridentserve.domain.stages import STAGES, Stage
-from tridentserve.domain.work import Generation
+from tridentserve.domain.work import Generation, pictures
 from tridentserve.errors import (
     AlreadyExistsError,
     CancelledError,
@@ -36,7 +36,7 @@ from tridentserve_router.books import Books
 from tridentserve_router.links import Metadata
 from tridentserve_router.moves import Completed
 from tridentserve_router.pipeline import Pipeline
-from tridentserve_router.walk import Surroundings, Walk, pictures
+from tridentserve_router.walk import Surroundings, Walk
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class Requests:
         generation = admission.check(asked, spec.limits, model, self._rng)
         self._books.check_key(asked.idempotency_key)
         self._metrics.arrived.inc()
-        self._around.dispatcher.check_fits(generation.shape)
+        self._around.dispatcher.check_fits(generation.shape, generation.count)
         now = self._clock()
         own_s = self._own_s(generation)
         queue = self._queue()
@@ -249,9 +249,10 @@ class Requests:
                 generation.shape,
                 generation.steps,
                 fleet.fraction_percent.get(stage, 100),
+                pictures(stage, generation.count),
             )
             if estimate is not None:
-                found[stage] = estimate.mean_s * pictures(stage, generation.count)
+                found[stage] = estimate.mean_s
         return found
 
     def _slo_s(self, generation: Generation) -> float | None:

@@ -249,19 +249,19 @@ class Walk:
     def _observe(self, stage: Stage, placed: Placed, done: moves.Done) -> None:
         timing = cast(common_pb2.StageTiming, done.timing)
         demand, model = self._demand, self._around.dispatcher.model
-        seconds = timing.run_seconds / pictures(stage, demand.count)
+        requests = max(1, timing.batch)
         call = Call(
             stage=stage,
             shape=demand.shape,
             steps=demand.steps,
             fraction_percent=placed.worker.fraction_percent,
-            seconds=usual_s(seconds, stage, demand.guidance, model),
-            batch=max(1, timing.batch),
+            seconds=usual_s(timing.run_seconds, stage, demand.guidance, model),
+            batch=requests * demand.pictures(stage),
             strategy=placed.segment.strategy,
             worker=placed.worker.id,
         )
         self._around.costs.observe(call)
-        self.spending.add(stage, timing.run_seconds * call.strategy.degree / call.batch)
+        self.spending.add(stage, timing.run_seconds * call.strategy.degree / requests)
 
     # --- the rest ---------------------------------------------------------------------------------
 
@@ -285,11 +285,6 @@ class Walk:
             self._around.dispatcher.finish(self._demand.id, Stage.DECODE, _run_seconds(self._done))
         else:
             self._around.dispatcher.leave(self._demand.id)
-
-
-def pictures(stage: Stage, count: int) -> int:
-    """How many times a stage does its work for a request: costs are kept for one picture."""
-    return 1 if stage is Stage.ENCODE else count
 
 
 def _run_seconds(done: moves.Done) -> float:

@@ -75,6 +75,7 @@ def demand(
     *,
     shape: Shape = SQUARE,
     steps: int = 4,
+    count: int = 1,
     pipeline: str | None = None,
 ) -> Demand:
     """A request."""
@@ -83,7 +84,7 @@ def demand(
         shape=shape,
         steps=steps,
         guidance=5.0,
-        count=1,
+        count=count,
         arrived_s=arrived_s,
         deadline_s=deadline_s,
         pipeline=None if pipeline is None else PipelineName(pipeline),

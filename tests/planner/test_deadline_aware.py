@@ -128,6 +128,16 @@ def test_a_deadline_that_one_device_would_miss_raises_the_degree_and_no_further(
     assert segment(floor, "a").strategy.degree == 2
 
 
+def test_a_degree_is_on_time_by_what_all_pictures_of_a_request_take() -> None:
+    floor = driver(replace(ALONE, pricing=Pricing(beta=100, stretch=100)))
+    for name, count in (("one", 1), ("two", 2)):
+        floor.arrive(demand(name, 0.0, 50.0, shape=LARGE, count=count))
+        floor.finish(name)
+
+    assert segment(floor, "one").strategy.degree == 1  # 32 s and decode
+    assert segment(floor, "two").strategy.degree == 2  # 33.6 s and twice decode
+
+
 def test_decode_counts_when_a_degree_is_said_to_be_on_time() -> None:
     """On one device diffusion takes 32 s: in time for 40, were it not for decode."""
     known = [step(one, s, shape=LARGE) for s, one in zip(UP_TO_8, (8, 4.2, 2.2, 1.2), strict=True)]

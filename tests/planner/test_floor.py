@@ -16,7 +16,7 @@ from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import Strategy
 from tridentserve.planner.dispatch.fits import Fit, emptiest, fewest_blocks_broken, tightest
 from tridentserve.planner.dispatch.floor import Floor
-from tridentserve.planner.dispatch.places import Place
+from tridentserve.planner.dispatch.places import Place, work_key
 from tridentserve.planner.dispatch.starting import started
 from tridentserve.planner.state import Journey, State
 
@@ -129,6 +129,18 @@ def test_a_batch_is_joined_by_the_same_work_on_the_same_devices_only() -> None:
     assert other is None
     assert same.devices == first.devices
     assert floor.choose(journey(state, 3), 1) is None
+
+
+def test_encode_does_not_care_how_many_pictures_are_wanted_but_diffuse_does() -> None:
+    state = state_of(node("a", devices=1, slots=2), node("b", devices=1, slots=2))
+    for name, count in (("r0", 1), ("r1", 4)):
+        state.apply(Arrived(demand=demand(name, count=count)))
+    keys = []
+    for stage in (E, D):
+        keys.append([work_key(replace(journey(state, index), stage=stage)) for index in (0, 1)])
+
+    assert keys[0][0] == keys[0][1]
+    assert keys[1][0] != keys[1][1]
 
 
 def test_nobody_joins_a_batch_beyond_what_the_memory_is_enough_for() -> None:

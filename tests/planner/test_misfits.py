@@ -69,12 +69,26 @@ def test_what_no_pool_of_the_plan_could_hold_is_named_with_its_figures() -> None
     found = misfit(costs(24), NOBODY, APART, LARGE)
 
     assert found == Misfit(
-        stage=D, shape=LARGE, pool="diffuse@100", needed_bytes=28 * GB, usable_bytes=24 * GB
+        stage=D,
+        shape=LARGE,
+        pictures=1,
+        pool="diffuse@100",
+        needed_bytes=28 * GB,
+        usable_bytes=24 * GB,
     )
     assert str(found) == (
         "diffuse of 128 x 128 needs 28.00 GB of every device, weights included; the largest pool"
         " that hosts it, diffuse@100, has 24.00 GB"
     )
+
+
+def test_one_picture_may_fit_where_several_at_once_do_not() -> None:
+    two = misfit(costs(40), NOBODY, APART, LARGE, count=2)
+
+    assert misfit(costs(40), NOBODY, APART, LARGE) is None
+    assert two is not None
+    assert (two.stage, two.pictures, two.needed_bytes) == (C, 2, 49 * GB)
+    assert str(two).startswith("decode of 2 times 128 x 128 needs 49.00 GB")
 
 
 def test_sharing_devices_may_be_what_it_does_not_fit_for() -> None:

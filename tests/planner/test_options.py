@@ -166,3 +166,30 @@ def test_what_remains_are_the_stages_that_are_not_done_each_at_its_best_degree()
 
     assert remaining == [1.0 + 42.0 + 2.0, 42.0 + 2.0, 2.0]
     assert Options(CostModel()).remaining_s(Journey(demand=one)) is None
+
+
+def test_pictures_take_as_long_as_a_batch_of_them_but_in_encode_which_all_share() -> None:
+    options = Options(costs(8.0, 4.2, 3.0))
+    one, four = (demand("a", shape=LARGE, steps=10, count=count) for count in (1, 4))
+
+    remaining = [options.remaining_s(Journey(demand=four, stage=stage)) for stage in STAGES]
+
+    assert remaining == [1.0 + 4 * (42.0 + 2.0), 4 * (42.0 + 2.0), 4 * 2.0]
+    assert options.remaining_s(Journey(demand=one)) == 1.0 + 42.0 + 2.0
+
+
+def test_a_degree_is_offered_that_has_the_memory_for_all_pictures_of_a_request() -> None:
+    offers = Offers(Options(with_memory(dict(zip(UP_TO_8, (16, 12, 7, 4), strict=False)))))
+    diffuser = replace(worker("d", D, devices=("0", "1", "2", "3")), strategies=UP_TO_8)
+    state = state_of(diffuser)
+
+    def degrees_of(count: int) -> list[int]:
+        one = demand("a", shape=LARGE, count=count)
+        return [offer.degree for offer in offers.of(state, Journey(demand=one, stage=D))]
+
+    assert {count: degrees_of(count) for count in (1, 2, 4, 5)} == {
+        1: [1, 2, 4],  # 30 bytes of 60 are left beside the weights
+        2: [2, 4],
+        4: [4],
+        5: [],
+    }

@@ -114,6 +114,24 @@ async def test_a_run_on_two_devices_teaches_the_strategy_of_two_devices_alone(to
     assert told(town) == 8.0
 
 
+async def test_a_run_of_four_pictures_teaches_what_four_take_and_not_what_one_takes(
+    town: Town,
+) -> None:
+    teach(town, 4.0)
+    diffuse = Scripted("diffuse-one", D)
+    diffuse.runs = [taking(6.0)]
+    async with (
+        Scripted("encode-one", E).serving(town),
+        diffuse.serving(town),
+        Scripted("decode-one", C).serving(town),
+    ):
+        assert (await town.generate(height=64, width=64, steps=STEPS, count=4)).error is None
+
+    four = town.router.core.cost.estimate(D, SHAPE, STEPS, 100, 4)
+    assert four is not None
+    assert (four.mean_s, told(town)) == (6.0, 4.0)
+
+
 async def test_a_worker_that_is_slower_than_the_others_is_known_to_be(town: Town) -> None:
     slow = Scripted("diffuse-slow", D)
     slow.runs = [taking(2.0)] * 4

@@ -81,6 +81,14 @@ def test_what_no_pool_could_hold_is_refused_before_any_worker_is_up(
         dispatcher_of(costs(usable_gb), with_devices(devices)).check_fits(SHAPE)
 
 
+def test_pictures_that_no_pool_could_decode_together_are_refused() -> None:
+    dispatcher = dispatcher_of(costs(35), with_devices(1))
+
+    dispatcher.check_fits(SHAPE)
+    with pytest.raises(errors.TooLargeError, match="decode of 2 times 64 x 64"):
+        dispatcher.check_fits(SHAPE, 2)
+
+
 async def test_what_waits_is_refused_when_the_last_worker_that_could_hold_it_goes() -> None:
     dispatcher = dispatcher_of(costs(25), with_devices(1))
     devices = (DeviceId("n/0"), DeviceId("n/1"))

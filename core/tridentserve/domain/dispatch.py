@@ -12,6 +12,7 @@ from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import Stage
 from tridentserve.domain.strategy import Strategy
+from tridentserve.domain.work import pictures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +24,16 @@ class Demand:
     steps: int
     guidance: float
     count: int
+    """Pictures."""
     arrived_s: float
     deadline_s: float
     """Unix time, the SLO's where the caller gave none."""
     pipeline: PipelineName | None = None
     """Whose workers may run it; None where all workers are of one pipeline."""
+
+    def pictures(self, stage: Stage) -> int:
+        """The batch that a stage's call on this request alone is."""
+        return pictures(stage, self.count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ class Sample:
     """0 for stages without steps. Both branches of guidance are in it where `Profile.guided`."""
     fraction_percent: int = 100
     batch: int = 1
+    """Pictures that the call makes, of one request or of several."""
     strategy: Strategy = SINGLE
     """Degree k of the published tables is `Strategy(ulysses=k)`."""
     peak_bytes: int = 0

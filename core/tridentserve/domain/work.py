@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tridentserve.domain.ids import ContentDigest, PipelineName, RequestId
 from tridentserve.domain.shapes import Shape
+from tridentserve.domain.stages import Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,14 @@ class WorkKey:
     task: str = "generate"
     shape: Shape
     guidance: float
+
+
+def pictures(stage: Stage, count: int) -> int:
+    """Pictures that a call of a stage makes of a request for `count`: its batch, as costs count.
+
+    All share what encode made of the prompt.
+    """
+    return 1 if stage is Stage.ENCODE else count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ peak. Sequence parallelism shards activations, never weights, so no degree makes
 that the profile lacks comes from its neighbours in size, on one device, divided among the devices
 of the strategy. Where the profile states no memory at all, everything fits: it is no gate then.
 
-Every request of a batch brings its peak; `most` says how many of them fit.
+Every picture of a batch brings its peak; `most` says how many of them fit.
 
 Nobody published the peaks; they are assumptions of the shipped profiles. That FLUX does not fit one
 45 GB device whole rests on `decode_peak_gb` (decode untiled at 2048 x 2048), while HunyuanVideo
@@ -56,11 +56,12 @@ def most(
     strategy: Strategy = SINGLE,
     *,
     slots: int,
+    pictures: int = 1,
 ) -> int:
     """Requests of one call that each of its devices has the memory for.
 
     At least 1, for whether one fits is asked elsewhere; at most `slots`. What the costs say of
-    batches is believed, else a batch has the peak of one request that many times.
+    batches is believed, else a batch has the peak of one picture that many times.
 
     Args:
         cost: knows weights and peaks.
@@ -69,13 +70,14 @@ def most(
         shape: of every request.
         strategy: how the call uses its devices.
         slots: requests that the worker takes in one call.
+        pictures: of every request.
     """
     profile = cost.profile
     if not profile.usable_bytes:
         return slots
     weights = sum(profile.weights(one) for one in held(profile, capable, stage))
     for size in range(2, slots + 1):
-        call = cost.estimate(stage, shape, 1, 100, size, strategy=strategy)
+        call = cost.estimate(stage, shape, 1, 100, size * pictures, strategy=strategy)
         if call is not None and weights + call.peak_bytes > profile.usable_bytes:
             return size - 1
     return slots

@@ -21,6 +21,7 @@ from tridentserve.domain.plans import PoolShape
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage, stages_label
 from tridentserve.domain.strategy import Strategy
+from tridentserve.domain.work import pictures
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.memory import held
 from tridentserve.planner.placement.budget import shape_of
@@ -36,6 +37,8 @@ class Misfit:
 
     stage: Stage
     shape: Shape
+    pictures: int
+    """Of the request that a call of the stage makes."""
     pool: str
     """The pool that lacks the least, as `decode@100`."""
     needed_bytes: int
@@ -48,6 +51,8 @@ class Misfit:
         size = f"{self.shape.height} x {self.shape.width}"
         if self.shape.frames > 1:
             size += f" x {self.shape.frames} frames"
+        if self.pictures > 1:
+            size = f"{self.pictures} times {size}"
         return (
             f"{self.stage} of {size} needs {self.needed_bytes / _GB:.2f} GB of every device,"
             f" weights included; the largest pool that hosts it, {self.pool}, has"
@@ -84,6 +89,8 @@ def misfit(
     pools: Iterable[PoolShape],
     shape: Shape,
     first: Stage = Stage.ENCODE,
+    *,
+    count: int = 1,
 ) -> Misfit | None:
     """The first stage of a request that nobody could ever run; None where all can be.
 
@@ -93,19 +100,26 @@ def misfit(
         pools: of the plan.
         shape: of the request.
         first: the stage that it waits for; those before it are done.
+        count: pictures that it asks for.
     """
     usable, pools = cost.profile.usable_bytes, tuple(pools)
     if not usable:
         return None
     for stage in STAGES[STAGES.index(first) :]:
+        batch = pictures(stage, count)
         needs = [
-            (_needed_bytes(cost, host, stage, shape), host.label)
+            (_needed_bytes(cost, host, stage, shape, batch), host.label)
             for host in _hosts(cost, roster, pools, stage, shape)
         ]
         if needs and min(needs)[0] > usable:
             needed, label = min(needs)
             return Misfit(
-                stage=stage, shape=shape, pool=label, needed_bytes=needed, usable_bytes=usable
+                stage=stage,
+                shape=shape,
+                pictures=batch,
+                pool=label,
+                needed_bytes=needed,
+                usable_bytes=usable,
             )
     return None
 
@@ -117,14 +131,17 @@ def misfits(
     if not cost.profile.usable_bytes:
         return []
     pools = tuple(pools)
-    answers: dict[tuple[Stage, Shape], Misfit | None] = {}
+    answers: dict[tuple[Stage, Shape, int], Misfit | None] = {}
     found = []
     for stage in STAGES:
         for journey in state.waiting(stage):
-            shape = journey.demand.shape
-            if (stage, shape) not in answers:
-                answers[stage, shape] = misfit(cost, state.roster, pools, shape, stage)
-            answer = answers[stage, shape]
+            demand = journey.demand
+            key = (stage, demand.shape, demand.count)
+            if key not in answers:
+                answers[key] = misfit(
+                    cost, state.roster, pools, demand.shape, stage, count=demand.count
+                )
+            answer = answers[key]
             if answer is not None:
                 found.append((journey.demand.id, answer))
     return found
@@ -153,10 +170,10 @@ def _hosts(
             )
 
 
-def _needed_bytes(cost: CostModel, host: _Host, stage: Stage, shape: Shape) -> int:
+def _needed_bytes(cost: CostModel, host: _Host, stage: Stage, shape: Shape, batch: int) -> int:
     """Bytes of each device for a call of one request; 0 where its peak is not known."""
     estimates = (
-        cost.estimate(stage, shape, 1, host.fraction_percent, strategy=strategy)
+        cost.estimate(stage, shape, 1, host.fraction_percent, batch, strategy=strategy)
         for strategy in host.strategies
         if strategy.degree <= host.devices
     )

@@ -114,10 +114,10 @@ class CostModel:
 
         Args:
             stage: the stage that runs.
-            shape: of every request of the batch.
+            shape: of every picture of the batch.
             steps: denoising steps; ignored but for diffuse.
             fraction_percent: share of each device.
-            batch: requests that run together.
+            batch: pictures that one call makes, of whatever requests.
             strategy: how the call uses its devices.
             guidance: False for a request without it; halves diffuse of a guided model.
             first_shape: True for a worker's first call of the shape.

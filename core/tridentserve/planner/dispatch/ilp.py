@@ -216,7 +216,8 @@ class Ilp(Ordered):
         if self._settings.covers is Covers.DIFFUSE:
             return option.mean_s
         demand = journey.demand
-        decode = self._offers.options.anywhere(Stage.DECODE, demand.shape, demand.steps)
+        call = (Stage.DECODE, demand.shape, demand.steps, demand.count)
+        decode = self._offers.options.anywhere(*call)
         return option.mean_s + (decode[0].mean_s if decode else 0.0)
 
 

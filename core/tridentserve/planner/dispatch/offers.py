@@ -8,6 +8,7 @@ estimate: that is how the first measurements come about.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from tridentserve.domain.dispatch import Demand
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import Strategy
@@ -54,15 +55,16 @@ class Offers:
         # Who must not be used changes with the size of kinds, which is not part of the key. Who can
         # finish what has not begun depends on workers of other stages.
         content = state.roster.complete if journey.digest is None else journey.digest
-        key = (kinds, demand.pipeline, content, stage, demand.shape, demand.steps)
+        call = (stage, demand.shape, demand.steps, demand.pictures(stage))
+        key = (kinds, demand.pipeline, content, call)
         if self._version != self.options.version or len(self._kept) > _KEPT:
             self._kept.clear()
             self._version = self.options.version
         known = None if excluded else self._kept.get(key)
         if known is None:
-            fitting = (kind for kind in kinds if self._fits(kind, stage, demand.shape))
+            fitting = (kind for kind in kinds if self._fits(kind, stage, demand))
             chosen, _ = eligible(state.roster, journey, fitting)
-            known = self.among(chosen, stage, demand.shape, demand.steps)
+            known = self.among(chosen, *call)
             if not excluded:
                 self._kept[key] = known
         return known
@@ -71,19 +73,19 @@ class Offers:
         """The stage whose degrees are offered."""
         return journey.stage
 
-    def _fits(self, kind: Kind, stage: Stage, shape: Shape) -> bool:
+    def _fits(self, kind: Kind, stage: Stage, demand: Demand) -> bool:
         """Whether a kind may offer anything."""
-        return self.options.fits(kind, stage, shape)
+        return self.options.fits(kind, stage, demand.shape, demand.pictures(stage))
 
     def among(
-        self, kinds: Iterable[Kind], stage: Stage, shape: Shape, steps: int
+        self, kinds: Iterable[Kind], stage: Stage, shape: Shape, steps: int, batch: int = 1
     ) -> tuple[Offer, ...]:
         """Degrees that these kinds offer, ascending."""
         found: dict[int, list[tuple[Kind, Option | None]]] = {}
         for kind in kinds:
-            if not self.options.fits(kind, stage, shape):
+            if not self.options.fits(kind, stage, shape, batch):
                 continue
-            options = self.options.of(kind, stage, shape, steps)
+            options = self.options.of(kind, stage, shape, steps, batch)
             for option in options:
                 found.setdefault(option.degree, []).append((kind, option))
             if not options:
@@ -93,8 +95,9 @@ class Offers:
 
     def strategy(self, kind: Kind, journey: Journey, degree: int) -> Strategy:
         """How a worker of a kind would use so many devices; its first strategy where unknown."""
-        demand = journey.demand
-        options = self.options.of(kind, journey.stage, demand.shape, demand.steps)
+        demand, stage = journey.demand, journey.stage
+        batch = demand.pictures(stage)
+        options = self.options.of(kind, stage, demand.shape, demand.steps, batch)
         option = at_degree(options, degree)
         if option is not None:
             return option.strategy
@@ -111,10 +114,9 @@ class WholeOffers(Offers):
     def _stage(self, journey: Journey) -> Stage:
         return Stage.DIFFUSE
 
-    def _fits(self, kind: Kind, stage: Stage, shape: Shape) -> bool:
-        return kind.capable.issuperset(STAGES) and all(
-            self.options.fits(kind, one, shape) for one in STAGES
-        )
+    def _fits(self, kind: Kind, stage: Stage, demand: Demand) -> bool:
+        fits = super()._fits
+        return kind.capable.issuperset(STAGES) and all(fits(kind, one, demand) for one in STAGES)
 
 
 def _offer(degree: int, found: list[tuple[Kind, Option | None]]) -> Offer:

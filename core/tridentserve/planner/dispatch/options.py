@@ -65,7 +65,7 @@ class Options:
             stage: what is to run.
             shape: of the request.
             steps: that are left to do; only diffuse looks at them.
-            batch: requests in the call.
+            batch: pictures in the call.
         """
         known = self._known(key := (kind, stage, shape, steps, batch))
         if known is None:
@@ -76,16 +76,16 @@ class Options:
         return known
 
     def exactly(
-        self, kind: Kind, stage: Stage, shape: Shape, steps: int, strategy: Strategy
+        self, kind: Kind, stage: Stage, shape: Shape, steps: int, batch: int, strategy: Strategy
     ) -> Option | None:
         """One strategy, though another of as many devices may be faster.
 
         None where the kind has it not, its cost is unknown, or the memory is too small for it.
         """
-        known = self._known(key := (kind, stage, shape, steps, strategy))
+        known = self._known(key := (kind, stage, shape, steps, batch, strategy))
         if known is None:
             chosen = [one for one in self._strategies(kind, stage, shape) if one == strategy]
-            call = (stage, shape, steps, kind.fraction_percent, 1)
+            call = (stage, shape, steps, kind.fraction_percent, batch)
             known = self._compare(chosen, call, held(self._cost.profile, kind.capable, stage))
             self._kept[key] = known
         return known[0] if known else None
@@ -105,32 +105,35 @@ class Options:
             self._kept[key] = known
         return known
 
-    def anywhere(self, stage: Stage, shape: Shape, steps: int) -> tuple[Option, ...]:
+    def anywhere(
+        self, stage: Stage, shape: Shape, steps: int, batch: int = 1
+    ) -> tuple[Option, ...]:
         """What could be done on whole devices, whoever is up: every strategy that is known of."""
-        known = self._known(key := (stage, shape, steps))
+        known = self._known(key := (stage, shape, steps, batch))
         if known is None:
             strategies = self._cost.strategies(stage, shape)
-            call = (stage, shape, steps, 100, 1)
+            call = (stage, shape, steps, 100, batch)
             known = self._compare(strategies, call, frozenset((stage,)))
             self._kept[key] = known
         return known
 
-    def fits(self, kind: Kind, stage: Stage, shape: Shape) -> bool:
+    def fits(self, kind: Kind, stage: Stage, shape: Shape, batch: int = 1) -> bool:
         """Whether a worker of a kind has the memory for some strategy, as far as is known."""
-        if self.of(kind, stage, shape, 1) or not self._strategies(kind, stage, shape):
+        if self.of(kind, stage, shape, 1, batch) or not self._strategies(kind, stage, shape):
             return True
-        return self._cost.estimate(stage, shape, 1, kind.fraction_percent) is None
+        return self._cost.estimate(stage, shape, 1, kind.fraction_percent, batch) is None
 
     def most(self, kind: Kind, journey: Journey, degree: int) -> int:
         """Requests like a journey's in one call on so many devices, by memory; `slots` at most."""
         demand, stage = journey.demand, journey.stage
         if kind.slots < 2:
             return kind.slots
-        options = self.of(kind, stage, demand.shape, demand.steps)
+        batch = demand.pictures(stage)
+        options = self.of(kind, stage, demand.shape, demand.steps, batch)
         option = at_degree(options, degree)
         strategy = SINGLE if option is None else option.strategy
-        cost, slots = self._cost, kind.slots
-        return most(cost, kind.capable, stage, demand.shape, strategy, slots=slots)
+        call = (stage, demand.shape, strategy)
+        return most(self._cost, kind.capable, *call, pictures=batch, slots=kind.slots)
 
     def remaining_s(self, journey: Journey) -> float | None:
         """Seconds of the stages that are not done, each at its own k*; None where one is unknown.
@@ -139,7 +142,8 @@ class Options:
         """
         demand, total = journey.demand, 0.0
         for stage in STAGES[STAGES.index(journey.stage) :]:
-            best = k_star(self.anywhere(stage, demand.shape, demand.steps))
+            call = (stage, demand.shape, demand.steps, demand.pictures(stage))
+            best = k_star(self.anywhere(*call))
             if best is None:
                 return None
             total += best.mean_s

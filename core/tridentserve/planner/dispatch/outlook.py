@@ -154,5 +154,6 @@ class Outlooks:
         return min(known, key=lambda one: one.q90_s) if len(known) == len(options) > 0 else None
 
     def _handoff_s(self, journey: Journey, stage: Stage) -> float:
-        nbytes = self._cost.profile.handoff_bytes(stage, journey.demand.shape)
+        demand = journey.demand
+        nbytes = self._cost.profile.handoff_bytes(stage, demand.shape) * demand.pictures(stage)
         return self._cost.handoff_s(self._store, nbytes) if nbytes else 0.0

@@ -9,7 +9,7 @@ from tridentserve.domain.stages import Stage
 from tridentserve.planner.roster import Kind
 from tridentserve.planner.state import Journey
 
-WorkKey = tuple[Stage, Shape, int, float]
+WorkKey = tuple[Stage, Shape, int, int, float]
 """What must be equal to run in one call, beside the worker's own content."""
 
 
@@ -30,5 +30,5 @@ class Place:
 
 def work_key(journey: Journey) -> WorkKey:
     """The key of the call that a journey waits for."""
-    demand = journey.demand
-    return (journey.stage, demand.shape, demand.steps, demand.guidance)
+    demand, stage = journey.demand, journey.stage
+    return (stage, demand.shape, demand.steps, demand.pictures(stage), demand.guidance)

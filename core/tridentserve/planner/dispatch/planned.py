@@ -76,7 +76,7 @@ def _flows(journey: Journey, stage: Stage, scene: Scene) -> list[Flow]:
 def _offer(journey: Journey, kinds: tuple[Kind, ...], strategy: Strategy, scene: Scene) -> Offer:
     """The strategy on those kinds that can use it; where none can, its degree on all of them."""
     options, demand = scene.offers.options, journey.demand
-    work = (journey.stage, demand.shape, demand.steps)
+    work = (journey.stage, demand.shape, demand.steps, demand.pictures(journey.stage))
     exact = {kind: options.exactly(kind, *work, strategy) for kind in kinds}
     able = {kind: option for kind, option in exact.items() if option is not None}
     if not able:

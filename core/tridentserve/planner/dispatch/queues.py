@@ -41,6 +41,7 @@ class ClassKey:
     shape: Shape
     steps: int
     guidance: float
+    count: int
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -144,6 +145,7 @@ def class_of(journey: Journey) -> ClassKey:
         demand.shape,
         demand.steps,
         demand.guidance,
+        demand.count,
     )
 
 

@@ -182,7 +182,8 @@ class Redecisions:
         if segment.epoch - journey.epoch >= self._settings.cap:
             return None
         demand = journey.demand
-        options = self._options.of(kind, Stage.DIFFUSE, demand.shape, demand.steps)
+        call = (Stage.DIFFUSE, demand.shape, demand.steps, demand.count)
+        options = self._options.of(kind, *call)
         current = at_degree(options, segment.strategy.degree)
         remaining_s = self._running.remaining_s(self._state, segment, self._now)
         if current is None or remaining_s is None:

@@ -143,10 +143,9 @@ class Running:
         clock = self._clocks.get(journey.demand.id)
         if clock is None or clock.segment != segment.id:
             clock = self._begin(segment, now)
-        steps = journey.demand.steps
-        if segment.stage is Stage.DIFFUSE:
-            steps = max(0, steps - clock.step)
-        call = (kind, segment.stage, journey.demand.shape, steps)
+        demand, stage = journey.demand, segment.stage
+        steps = max(0, demand.steps - clock.step) if stage is Stage.DIFFUSE else demand.steps
+        call = (kind, stage, demand.shape, steps, demand.pictures(stage))
         option = self._options.exactly(*call, segment.strategy)
         if option is None:
             option = at_degree(self._options.of(*call), segment.strategy.degree)

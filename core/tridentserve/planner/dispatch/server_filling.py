@@ -16,12 +16,12 @@ and the first in order has a node drained for it where nobody may be paused: so 
 import heapq
 from collections.abc import Sequence
 
-from tridentserve.domain.dispatch import Segment
+from tridentserve.domain.dispatch import Demand, Segment
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.dispatch.degrees import KStar, Scene
 from tridentserve.planner.dispatch.offers import Offer, Offers
-from tridentserve.planner.dispatch.options import Options, k_star
+from tridentserve.planner.dispatch.options import Option, Options, k_star
 from tridentserve.planner.dispatch.preemptive import CAP, Entry, Preemptive
 from tridentserve.planner.dispatch.queues import Priority
 from tridentserve.planner.dispatch.running import Running
@@ -74,8 +74,7 @@ class _ByWork:
 
     def need(self, journey: Journey) -> int:
         """Devices that the stage it waits for is to have."""
-        demand = journey.demand
-        best = k_star(self._options.anywhere(journey.stage, demand.shape, demand.steps))
+        best = self._best(journey.demand, journey.stage)
         return 1 if best is None else best.degree
 
     def within(self, journey: Journey) -> Priority:
@@ -102,8 +101,12 @@ class _ByWork:
         """Device-seconds of all stages that are left; 0 where one is unknown."""
         demand, total = journey.demand, 0.0
         for stage in STAGES[STAGES.index(journey.stage) :]:
-            best = k_star(self._options.anywhere(stage, demand.shape, demand.steps))
+            best = self._best(demand, stage)
             if best is None:
                 return 0.0
             total += best.device_s
         return total
+
+    def _best(self, demand: Demand, stage: Stage) -> Option | None:
+        batch = demand.pictures(stage)
+        return k_star(self._options.anywhere(stage, demand.shape, demand.steps, batch))
