@@ -193,6 +193,7 @@ def hanging(clone: Clone, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str
             assert process.poll() is None, "the set-up ended by itself"
             time.sleep(0.01)
         yield process, int(written.read_text())
+        process.terminate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -206,6 +207,19 @@ def test_a_set_up_that_is_stopped_leaves_no_build_behind(
 
     with pytest.raises(ProcessLookupError):
         os.kill(build, 0)
+
+
+def test_a_set_up_that_waits_for_the_build_of_another_can_be_stopped(
+    clone: Clone, hanging: tuple[subprocess.Popen[str], int]
+) -> None:
+    with clone.start() as waits:
+        assert waits.stdout is not None
+        assert any("another process is building it" in line for line in waits.stdout)
+
+        waits.send_signal(signal.SIGINT)
+
+        assert waits.wait(60) == 128 + signal.SIGINT
+    os.kill(hanging[1], 0)  # the other one goes on
 
 
 def test_a_set_up_that_was_killed_is_taken_up_again(

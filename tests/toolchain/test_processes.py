@@ -53,7 +53,10 @@ def test_an_interruption_ends_the_program() -> None:
         processes.run(["sh", "-c", "echo up; exec sleep 1000"], each_line=interrupt)
 
 
-def test_what_another_thread_waits_for_can_be_ended() -> None:
+def test_what_another_thread_waits_for_can_be_ended_and_it_begins_nothing_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "_ending", threading.Event())
     up = threading.Event()
     failures: list[processes.CommandFailedError] = []
 
@@ -70,3 +73,5 @@ def test_what_another_thread_waits_for_can_be_ended() -> None:
     thread.join()
 
     assert "status -15" in str(failures[0])
+    with pytest.raises(processes.CommandFailedError, match="status 130"):
+        processes.run(["true"])

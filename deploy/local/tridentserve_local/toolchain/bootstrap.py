@@ -21,6 +21,8 @@ from tridentserve_local.toolchain.progress import Board, PipProgress
 _VENV = checkout.ROOT / ".venv"
 _PYTHON = _VENV / "bin" / "python"
 _STAMP = _VENV / "tridentserve-setup"
+_PATIENCE_S = 2.0
+"""For programs to end that were told to."""
 _PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 # The small ones, which take seconds each.
@@ -65,7 +67,8 @@ def _control_plane_beside(board: Board, missing: list[ToolMissingError]) -> Iter
         yield
         return
     built = threading.Event()
-    build = threading.Thread(target=_build_control_plane, args=(board, missing, built))
+    # A daemon: interrupted, nobody waits for it any longer where it waits for another's build.
+    build = threading.Thread(target=_build_control_plane, args=(board, missing, built), daemon=True)
     build.start()
     try:
         yield
@@ -73,7 +76,7 @@ def _control_plane_beside(board: Board, missing: list[ToolMissingError]) -> Iter
         built.wait()
     except BaseException:
         processes.end_all()
-        built.wait()
+        built.wait(_PATIENCE_S)
         raise
 
 

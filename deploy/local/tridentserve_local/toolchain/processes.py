@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _LINES_KEPT = 20
 _running: set[subprocess.Popen[str]] = set()
+_ending = threading.Event()
 
 
 class CommandFailedError(Exception):
@@ -31,8 +33,11 @@ def run(
     program is ended too.
 
     Raises:
-        CommandFailedError: it ended with another status than 0, or is not there (127).
+        CommandFailedError: it ended with another status than 0, or is not there (127), or `end_all`
+            was called (130).
     """
+    if _ending.is_set():
+        raise CommandFailedError(argv, 130, "it was not begun: all is to end")
     try:
         process = subprocess.Popen(
             argv,
@@ -49,6 +54,8 @@ def run(
     lines: list[str] = []
     with process:
         _running.add(process)
+        if _ending.is_set():  # since it was asked for above
+            process.terminate()
         try:
             assert process.stdout is not None
             for line in process.stdout:
@@ -65,6 +72,10 @@ def run(
 
 
 def end_all() -> None:
-    """End what other threads run: a thread cannot be interrupted, but what it waits for can."""
+    """End what other threads run, and let none begin anything any more.
+
+    A thread cannot be interrupted, but what it waits for can, and what it would do next.
+    """
+    _ending.set()
     for process in list(_running):
         process.terminate()
