@@ -66,7 +66,8 @@ class Dispatch:
     def arrive(self, demand: Demand, best_s: float, now: float) -> None:
         """A request waits for encode."""
         self._ledger.arrived(demand, best_s)
-        if misfit(self._cost, self.state.roster, self._pools(), demand.shape) is not None:
+        asked = (self._cost, self.state.roster, self._pools(), demand.shape)
+        if misfit(*asked, count=demand.count) is not None:
             self._ledger.ended(demand.id, Outcome.REFUSED, now)
             return
         self.deciding.tell(Arrived(demand=demand), now)

@@ -29,6 +29,6 @@ class Place:
 
 
 def work_key(journey: Journey) -> WorkKey:
-    """The key of the call that a journey waits for."""
+    """The key of the call that a journey waits for; seats count requests of as many pictures."""
     demand, stage = journey.demand, journey.stage
     return (stage, demand.shape, demand.steps, demand.pictures(stage), demand.guidance)
