@@ -257,8 +257,9 @@ class Requests:
 
     def _slo_s(self, generation: Generation) -> float | None:
         percent = self._pipeline().spec.slo_scale_percent
-        one_s = self._around.costs.model.deadline(generation.shape, generation.steps, percent)
-        return None if one_s is None else one_s * generation.count
+        return self._around.costs.model.deadline(
+            generation.shape, generation.steps, percent, generation.count
+        )
 
     def _queue(self) -> admission.Queue:
         dispatcher = self._around.dispatcher

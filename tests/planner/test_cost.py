@@ -225,6 +225,25 @@ def test_a_request_is_the_sum_of_what_is_left_of_it() -> None:
     assert rest.mean_s == pytest.approx(0.4)
 
 
+def test_a_request_for_several_pictures_is_encoded_once_and_drawn_as_a_batch() -> None:
+    cost = CostModel(profile())
+
+    four = cost.request(SMALL, 10, 4)
+
+    assert four is not None
+    assert four.mean_s == pytest.approx(0.1 + 4 * (2.5 + 0.4))
+    assert cost.deadline(SMALL, 10, 250, 4) == pytest.approx(2.5 * four.mean_s)
+
+
+def test_calls_of_several_pictures_correct_what_a_profile_says_of_one() -> None:
+    cost = CostModel(profile())
+    for _ in range(50):
+        cost.observe(D, SMALL, 10, 100, 4 * 2.5 * 3, 4)
+
+    assert mean(cost, D, steps=10) > 1.5 * 2.5
+    assert mean(cost, D, steps=10, batch=4) == pytest.approx(4 * 2.5 * 3, rel=0.1)
+
+
 def test_the_deadline_is_the_scale_times_the_best_end_to_end_time() -> None:
     assert CostModel(profile()).deadline(SMALL, 10, 250) == pytest.approx(7.5)
 

@@ -1,5 +1,6 @@
 """What the router's cost model learns of a run: by strategy, and by who ran it."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -130,6 +131,23 @@ async def test_a_run_of_four_pictures_teaches_what_four_take_and_not_what_one_ta
     four = town.router.core.cost.estimate(D, SHAPE, STEPS, 100, 4)
     assert four is not None
     assert (four.mean_s, told(town)) == (6.0, 4.0)
+
+
+async def test_the_deadline_of_four_pictures_goes_by_what_four_pictures_take(town: Town) -> None:
+    for stage in STAGES:
+        batch = 1 if stage is E else 4
+        town.router.core.cost.observe(stage, SHAPE, STEPS, 100, 10.0 * batch, batch)
+    async with (
+        Scripted("encode-one", E).serving(town),
+        Scripted("diffuse-one", D).serving(town),
+        Scripted("decode-one", C).serving(town),
+    ):
+        now_s = time.time()
+        result = await town.generate(height=64, width=64, steps=STEPS, count=4)
+
+    accepted = result.events[0].accepted
+    assert accepted.predicted_seconds == pytest.approx(90.0)
+    assert accepted.deadline_unix_seconds - now_s == pytest.approx(2.5 * 90.0, abs=30.0)
 
 
 async def test_a_worker_that_is_slower_than_the_others_is_known_to_be(town: Town) -> None:

@@ -60,7 +60,7 @@ class Book:
         cells = self._cells[stage]
         before = cells.pop(key, None)
         if before is None:
-            before = Cell(mean_s=0.0, variance=0.0, count=0, peak_bytes=peak_bytes)
+            before = _unmeasured(cells, key, peak_bytes)
         cells[key] = after = _taught(stage, before, steps, seconds)
         self._votes.change(stage, before.log_ratio, after.log_ratio)
         if len(cells) > _CELLS_LIMIT:
@@ -117,6 +117,25 @@ class Book:
             return []
         self._told[stage][key] = cell
         return [stage]
+
+
+def _unmeasured(cells: Mapping[CellKey, Cell], key: CellKey, peak_bytes: int) -> Cell:
+    """A cell before its first call: of several pictures, what a profile says of one, so often.
+
+    So calls of several correct what is expected of one, where a profile says what that takes.
+    """
+    one = cells.get(replace(key, batch=1))
+    if key.batch == 1 or one is None or one.prior_s <= 0:
+        return Cell(mean_s=0.0, variance=0.0, count=0, peak_bytes=peak_bytes)
+    prior_s = one.prior_s * key.batch
+    return Cell(
+        mean_s=prior_s,
+        variance=0.0,
+        count=0,
+        fixed_s=one.fixed_s * key.batch,
+        peak_bytes=peak_bytes,
+        prior_s=prior_s,
+    )
 
 
 def _taught(stage: Stage, cell: Cell, steps: int, seconds: float) -> Cell:

@@ -18,6 +18,7 @@ from tridentserve.domain.profiles import Estimate, Profile
 from tridentserve.domain.shapes import Shape
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.domain.strategy import SINGLE, Strategy
+from tridentserve.domain.work import pictures
 from tridentserve.planner.cost import handoff, sharing
 from tridentserve.planner.cost.book import Book
 from tridentserve.planner.cost.cells import CellKey
@@ -173,13 +174,23 @@ class CostModel:
             (one for one in found if one is not None), key=lambda one: one.mean_s, default=None
         )
 
-    def request(self, shape: Shape, steps: int, first: Stage = Stage.ENCODE) -> Estimate | None:
+    def request(
+        self, shape: Shape, steps: int, count: int = 1, first: Stage = Stage.ENCODE
+    ) -> Estimate | None:
         """Seconds of a request from `first` to its end, alone, at the largest fractions.
 
         None where a stage is wholly unknown. Quantiles are added, which is on the safe side.
+
+        Args:
+            shape: of its pictures.
+            steps: of each.
+            count: pictures.
+            first: stage that is not done.
         """
-        stages = STAGES[STAGES.index(first) :]
-        parts = [self.estimate(stage, shape, steps, self._largest[stage]) for stage in stages]
+        parts = [
+            self.estimate(stage, shape, steps, self._largest[stage], pictures(stage, count))
+            for stage in STAGES[STAGES.index(first) :]
+        ]
         known = [part for part in parts if part is not None]
         if len(known) < len(parts):
             return None
@@ -190,12 +201,14 @@ class CostModel:
             confidence=min(part.confidence for part in known),
         )
 
-    def deadline(self, shape: Shape, steps: int, slo_scale_percent: int) -> float | None:
+    def deadline(
+        self, shape: Shape, steps: int, slo_scale_percent: int, count: int = 1
+    ) -> float | None:
         """Seconds that a request may take: the scale times the best end-to-end time.
 
         None while a stage is wholly unknown: there is nothing yet to promise.
         """
-        best = self.request(shape, steps)
+        best = self.request(shape, steps, count)
         return None if best is None else best.mean_s * slo_scale_percent / 100
 
     def handoff_s(self, store: str, nbytes: int) -> float:
