@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tridentserve.domain import names
+from tridentserve.domain.addresses import authority
 from tridentserve.domain.ids import PipelineName, WorkerId
 from tridentserve_router import kube
 
@@ -63,7 +64,7 @@ def read_pod(body: kube.Object) -> Pod | None:
     return Pod(
         worker=WorkerId(metadata["name"]),
         uid=metadata["uid"],
-        address=f"{status['podIP']}:{names.PORT_GRPC}",
+        address=authority(status["podIP"], names.PORT_GRPC),
         draining=labelled or "deletionTimestamp" in metadata,
     )
 

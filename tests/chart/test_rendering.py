@@ -119,6 +119,7 @@ def test_the_operators_pod_is_restricted(case: str, render: Render) -> None:
     (container,) = spec["containers"]
 
     assert spec["securityContext"] == RESTRICTED_POD
+    assert spec["enableServiceLinks"] is False  # they would set variables that the operator reads
     assert container["securityContext"] == RESTRICTED_CONTAINER
     assert spec["volumes"] == [{"name": "tmp", "emptyDir": {}}]
     assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}

@@ -69,6 +69,7 @@ def test_every_pod_satisfies_restricted_pod_security(index: int) -> None:
     deployment = every_deployment(pipeline())[index]
 
     assert pod(deployment)["securityContext"]["runAsNonRoot"] is True
+    assert pod(deployment)["enableServiceLinks"] is False
     assert pod(deployment)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container(deployment)["securityContext"] == {
         "allowPrivilegeEscalation": False,

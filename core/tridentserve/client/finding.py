@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from tridentserve.domain import names
+from tridentserve.domain.addresses import authority
 from tridentserve.errors import InvalidFieldError, NotFoundError, UnavailableError
 
 _TIMEOUT_S = 10.0
@@ -56,7 +57,7 @@ def choose_endpoint(pods: Sequence[Pod], *, pipeline: str | None, namespace: str
             f" port-forward deployment/{names.router_name(pipeline)} {port}:{port}` and give"
             f" --endpoint 127.0.0.1:{port}"
         )
-    return f"{address}:{names.PORT_GRPC}"
+    return authority(address, names.PORT_GRPC)
 
 
 def _pipeline_of(pod: Pod) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from tridentserve.domain.addresses import authority
 from tridentserve.errors import UnavailableError
 
 
@@ -40,7 +41,7 @@ class ProbeServer:
     @property
     def address(self) -> str:
         """`host:port`, bound after `start`."""
-        return f"{self._host}:{self._port}"
+        return authority(self._host, self._port)
 
     async def start(self) -> None:
         """Bind and answer.

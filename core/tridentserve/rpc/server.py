@@ -19,6 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from tridentserve.domain.addresses import authority
 from tridentserve.errors import CancelledError, TridentServeError, UnavailableError
 from tridentserve.rpc.probes import ProbeServer
 from tridentserve.rpc.status import abort
@@ -72,7 +73,7 @@ class Server:
     @property
     def address(self) -> str:
         """`host:port` of the bound gRPC server."""
-        return f"{self._host}:{self._grpc_port}"
+        return authority(self._host, self._grpc_port)
 
     @property
     def metrics_address(self) -> str:

@@ -57,6 +57,8 @@ class Container:
 def pod_spec(container: Container, volumes: tuple[Object, ...], grace_s: int) -> Object:
     """The pod: restricted, one container, its temporary folder."""
     return {
+        # Variables of the namespace's Services: one named tridentserve-metrics would set a port.
+        "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace_s,
         "securityContext": {
             "runAsNonRoot": True,
