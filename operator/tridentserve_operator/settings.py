@@ -65,6 +65,10 @@ class Settings:
     its step undone: time for a cluster to add a node."""
     retry_s: float = 600.0
     """How long a size that could not be had is not asked for again."""
+    stall_s: float = 600.0
+    """How long a worker's call may take without a step, decode as one, until it counts as hung."""
+    tensor_ttl_s: float = 1800.0
+    """How long a tensor lives that nobody releases: longer than any queue."""
     host: str = "127.0.0.1"
     """Address that health and metrics bind to."""
     port: int = PORT_METRICS
@@ -116,6 +120,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         step_timeout_s=seconds("STEP_TIMEOUT_SECONDS", default.step_timeout_s),
         unschedulable_s=seconds("UNSCHEDULABLE_SECONDS", default.unschedulable_s),
         retry_s=seconds("RETRY_SECONDS", default.retry_s),
+        stall_s=seconds("STALL_SECONDS", default.stall_s),
+        tensor_ttl_s=seconds("TENSOR_TTL_SECONDS", default.tensor_ttl_s),
         host=environment.get(ENV_POD_IP, default.host),
         port=port(environment, _variable("METRICS_PORT"), default.port),
     )

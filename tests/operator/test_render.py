@@ -217,6 +217,7 @@ def test_an_exclusive_gpu_is_a_limit_and_leaves_threads_to_the_library() -> None
 
     assert container(deployment)["resources"] == {"limits": {"nvidia.com/gpu": "4"}}
     assert not {"TRIDENTSERVE_THREADS", "NVIDIA_VISIBLE_DEVICES"} & env(deployment).keys()
+    assert env(deployment)["TRIDENTSERVE_GPU_COUNT"] == "4"
 
 
 def test_a_claim_is_mounted_whole_and_read_only() -> None:

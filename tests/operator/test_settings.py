@@ -41,6 +41,8 @@ def test_everything_can_be_set() -> None:
             "TRIDENTSERVE_STEP_TIMEOUT_SECONDS": "30",
             "TRIDENTSERVE_UNSCHEDULABLE_SECONDS": "7",
             "TRIDENTSERVE_RETRY_SECONDS": "8",
+            "TRIDENTSERVE_STALL_SECONDS": "1200",
+            "TRIDENTSERVE_TENSOR_TTL_SECONDS": "3600",
             "TRIDENTSERVE_METRICS_PORT": "0",
             "POD_IP": "10.0.0.7",
         }
@@ -66,6 +68,8 @@ def test_everything_can_be_set() -> None:
         step_timeout_s=30.0,
         unschedulable_s=7.0,
         retry_s=8.0,
+        stall_s=1200.0,
+        tensor_ttl_s=3600.0,
         host="10.0.0.7",
         port=0,
     )

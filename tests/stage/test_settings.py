@@ -84,6 +84,30 @@ def test_visible_devices_keep_their_order_and_get_their_node() -> None:
     assert own.on_gpu
 
 
+@pytest.mark.parametrize("value", ["", "void", "all"])
+def test_gpus_that_the_environment_does_not_name_are_those_that_cuda_shows(value: str) -> None:
+    held = {**POD, "NVIDIA_VISIBLE_DEVICES": value, "TRIDENTSERVE_GPU_COUNT": "2"}
+
+    own = from_environment(held, visible=lambda: ("GPU-b", "GPU-a"))
+
+    assert own.devices == ("node-1/GPU-b", "node-1/GPU-a")
+    assert own.on_gpu
+
+
+def test_all_gpus_of_a_worker_run_by_hand_are_those_that_cuda_shows() -> None:
+    held = {**POD, "NVIDIA_VISIBLE_DEVICES": "all"}
+
+    assert from_environment(held, visible=lambda: ("GPU-a",)).devices == ("node-1/GPU-a",)
+    assert from_environment(held, visible=lambda: ()).devices == ("cpu/uid-1",)
+
+
+def test_a_pod_whose_gpu_cannot_be_seen_does_not_fall_back_to_the_cpu() -> None:
+    held = {**POD, "NVIDIA_VISIBLE_DEVICES": "void", "TRIDENTSERVE_GPU_COUNT": "1"}
+
+    with pytest.raises(InvalidFieldError, match="was given 1, but CUDA shows 0"):
+        from_environment(held, visible=lambda: ())
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -283,6 +283,14 @@ def test_reap_keeps_going_while_the_server_is_away(redis_server: "RedisServer") 
     store.close()
 
 
+def test_a_url_that_is_none_is_refused_without_quoting_its_password() -> None:
+    with pytest.raises(InvalidFieldError) as caught:
+        RedisStore("redis://:Xk3v/9aQ==@redis.data:6379/0")
+
+    assert caught.value.field == "TRIDENTSERVE_REDIS_URL"
+    assert "Xk3v" not in str(caught.value)
+
+
 @pytest.mark.parametrize("url", ["", "localhost:6379", "http://localhost"])
 def test_a_url_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InvalidFieldError, match="write redis://"):

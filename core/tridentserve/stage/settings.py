@@ -5,7 +5,7 @@ worker still runs, by hand, on 127.0.0.1; only the model folder and the stages h
 bad value is an `InvalidFieldError` that names the variable; the process ends with `os.EX_CONFIG`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,11 @@ from tridentserve.domain.ids import DeviceId, NodeId, PipelineName, PoolName, Re
 from tridentserve.domain.stages import STAGES, Stage, stages_label
 from tridentserve.errors import InvalidFieldError
 from tridentserve.manifest.environment import DAY_S, integer, log_format, number, port
+from tridentserve.stage import gpus
 
-_NO_DEVICES = ("", "none", "void")
+_ALL = "all"
+_UNNAMED = ("", "none", "void", _ALL)
+_MAX_GPUS = 1024
 _MAX_BATCH = 1024
 
 
@@ -62,8 +65,17 @@ class StageSettings:
         return not self.devices[0].startswith("cpu/")
 
 
-def from_environment(environ: Mapping[str, str], stages: str | None = None) -> StageSettings:
-    """Read the settings; `stages` (words joined by commas) comes before its variable.
+def from_environment(
+    environ: Mapping[str, str],
+    stages: str | None = None,
+    visible: Callable[[], tuple[str, ...]] = gpus.uuids,
+) -> StageSettings:
+    """Read the settings.
+
+    Args:
+        environ: of the process.
+        stages: words joined by commas; come before their variable.
+        visible: says which GPUs there are, asked where the pod holds some that nothing names.
 
     Raises:
         InvalidFieldError: a value is missing or wrong; `field` is the variable.
@@ -82,7 +94,7 @@ def from_environment(environ: Mapping[str, str], stages: str | None = None) -> S
         pipeline=PipelineName(environ.get(names.ENV_PIPELINE) or "default/local"),
         pool=PoolName(environ.get(names.ENV_POOL) or "local"),
         revision=Revision(environ.get(names.ENV_REVISION) or "000000"),
-        devices=_devices(environ.get(names.ENV_VISIBLE_DEVICES, ""), node, pod_uid),
+        devices=_devices(environ, node, pod_uid, visible),
         host=environ.get(names.ENV_POD_IP) or "127.0.0.1",
         grpc_port=port(environ, names.ENV_GRPC_PORT, names.PORT_GRPC),
         metrics_port=port(environ, names.ENV_METRICS_PORT, names.PORT_METRICS),
@@ -121,8 +133,21 @@ def _model_dir(environ: Mapping[str, str]) -> Path:
     return Path(value)
 
 
-def _devices(value: str, node: NodeId, pod_uid: str) -> tuple[DeviceId, ...]:
-    uuids = [uuid.strip() for uuid in value.split(",") if uuid.strip()]
-    if not uuids or value.strip() in _NO_DEVICES:
+def _devices(
+    environ: Mapping[str, str], node: NodeId, pod_uid: str, visible: Callable[[], tuple[str, ...]]
+) -> tuple[DeviceId, ...]:
+    named = environ.get(names.ENV_VISIBLE_DEVICES, "").strip()
+    count = integer(environ, names.ENV_GPU_COUNT, 0, 0, _MAX_GPUS)
+    uuids = () if named in _UNNAMED else tuple(named.split(","))
+    uuids = tuple(uuid.strip() for uuid in uuids if uuid.strip())
+    if not uuids and (count or named == _ALL):
+        uuids = visible()
+        if count and len(uuids) != count:
+            raise InvalidFieldError(
+                names.ENV_GPU_COUNT,
+                f"the pod was given {count}, but CUDA shows {len(uuids)}; see the node's driver and"
+                " device plugin",
+            )
+    if not uuids:
         return (DeviceId(f"cpu/{pod_uid}"),)
     return tuple(DeviceId(f"{node}/{uuid}") for uuid in uuids)

@@ -28,6 +28,7 @@ from redis.backoff import NoBackoff
 from redis.connection import PythonRespSerializer
 from redis.retry import Retry
 
+from tridentserve.domain.names import ENV_REDIS_URL
 from tridentserve.domain.tensors import Tensor, TensorRef
 from tridentserve.errors import (
     ExhaustedError,
@@ -70,8 +71,13 @@ class RedisStore:
                 command_packer=PythonRespSerializer(_PACK_BYTES, _encode),
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             )
-        except ValueError as error:
-            raise InvalidFieldError("redis url", f"{error}; write redis://host:6379/0") from None
+        except ValueError:
+            # Not the parser's words, which may quote a part of the password.
+            raise InvalidFieldError(
+                ENV_REDIS_URL,
+                "is no address of Redis; write redis://:PASSWORD@HOST:6379/0, in the password %2F"
+                " for / and %23 for #",
+            ) from None
         self._prefix = prefix
         self._owner = uuid.uuid4().hex
         self._numbers = count(1)

@@ -12,6 +12,7 @@ from tridentserve.domain.ids import PoolName, Revision
 from tridentserve.domain.names import (
     ENV_DTYPE,
     ENV_FRACTION_PERCENT,
+    ENV_GPU_COUNT,
     ENV_MAX_BATCH,
     ENV_MAX_WAIT_MS,
     ENV_MODEL_DIR,
@@ -20,6 +21,8 @@ from tridentserve.domain.names import (
     ENV_REVISION,
     ENV_SHM_DIR,
     ENV_STAGES,
+    ENV_STALL_SECONDS,
+    ENV_TENSOR_TTL_SECONDS,
     ENV_THREADS,
     ENV_VISIBLE_DEVICES,
     LABEL_FRACTION,
@@ -173,6 +176,8 @@ def _env(
         ENV_DTYPE: pipeline.spec.model.dtype.value,
         ENV_MAX_BATCH: str(manifest.batching.max_size),
         ENV_MAX_WAIT_MS: str(manifest.batching.max_wait_milliseconds),
+        ENV_STALL_SECONDS: f"{settings.stall_s:g}",
+        ENV_TENSOR_TTL_SECONDS: f"{settings.tensor_ttl_s:g}",
         # A worker never asks a hub for anything: the model folder has it, or the model is broken.
         "HF_HUB_OFFLINE": "1",
     }
@@ -181,6 +186,8 @@ def _env(
         own[ENV_THREADS] = str(max(1, cores))
         # Images made for GPUs name all of them: the worker would take one that nobody counts.
         own[ENV_VISIBLE_DEVICES] = "void"
+    else:
+        own[ENV_GPU_COUNT] = str(manifest.gpu.count)
     common = template.common_env(pipeline, settings)
     ours = (*common, *template.variables(own), *_redis(settings), *paths)
     # Variables are a map keyed by name to the API server: one that is named twice is refused.
