@@ -10,7 +10,7 @@ import pytest
 
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.errors import InvalidFieldError
-from tridentserve.families.folder import open_folder
+from tridentserve.families.folder import ModelFolder, open_folder
 from tridentserve.families.loading import LoadOptions
 from tridentserve.families.part import Part
 
@@ -67,6 +67,8 @@ VAE = "vae/config.json"
         (set_in(INDEX, text_encoder=[None, None]), "text_encoder: this model has none, but encode"),
         (remove("text_encoder_2"), "text_encoder_2: is missing; copy the model folder as a whole"),
         (remove("tokenizer"), "tokenizer: is missing; copy the model folder as a whole"),
+        (remove("tokenizer/tokenizer.json"), "tokenizer: has no vocabulary"),
+        (remove("tokenizer_3/tokenizer.json"), "tokenizer_3: has no vocabulary"),
         (remove(WEIGHTS), "text_encoder: has no safetensors file; other formats"),
         (cut(WEIGHTS, 4), "model.safetensors: is no safetensors file"),
         (cut(WEIGHTS, 100), "model.safetensors: is no safetensors file"),
@@ -102,6 +104,35 @@ def test_a_stage_needs_no_weights_but_its_own(copy_of: Copy, name: str, stage: S
             weights.unlink()
 
     assert Part(folder, stage, OPTIONS).stage is stage
+
+
+@pytest.mark.parametrize(
+    ("names", "whole"),
+    [
+        (("tokenizer.json",), True),
+        (("spiece.model",), True),
+        (("vocab.json", "merges.txt"), True),
+        (("vocab.json",), False),
+        (("merges.txt", "tokenizer_config.json"), False),
+    ],
+)
+def test_a_tokenizer_has_its_vocabulary_in_one_of_three_ways(
+    tmp_path: Path, names: tuple[str, ...], whole: bool
+) -> None:
+    (tmp_path / "tokenizer_2").mkdir()
+    for name in names:
+        (tmp_path / "tokenizer_2" / name).touch()
+    folder = ModelFolder(
+        path=tmp_path,
+        class_name="FluxPipeline",
+        components={"tokenizer_2": ("transformers", "T5TokenizerFast")},
+    )
+
+    if whole:
+        folder.check_files("tokenizer_2")
+    else:
+        with pytest.raises(InvalidFieldError, match="tokenizer_2: has no vocabulary"):
+            folder.check_files("tokenizer_2")
 
 
 def test_optional_components_may_be_missing_from_the_index(copy_of: Copy) -> None:

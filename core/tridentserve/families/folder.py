@@ -14,6 +14,7 @@ from tridentserve.errors import InvalidFieldError
 
 INDEX = "model_index.json"
 _LIBRARIES = ("diffusers", "transformers")
+_VOCABULARIES = (("tokenizer.json",), ("spiece.model",), ("vocab.json", "merges.txt"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,8 @@ class ModelFolder:
         """Refuse a component whose files are not there, before a library says so in its own way.
 
         Raises:
-            InvalidFieldError: no folder, or a model without weights as safetensors.
+            InvalidFieldError: no folder, a model without weights as safetensors, or a tokenizer
+                without its vocabulary.
         """
         folder = self.path / component
         if not folder.is_dir():
@@ -63,6 +65,16 @@ class ModelFolder:
             raise InvalidFieldError(
                 component,
                 "has no safetensors file; other formats of weights can run code and are not read",
+            )
+        _, class_name = self.components.get(component) or ("", "")
+        # transformers would make up an almost empty one, and every picture be wrong.
+        if "Tokenizer" in class_name and not any(
+            all((folder / name).is_file() for name in names) for names in _VOCABULARIES
+        ):
+            raise InvalidFieldError(
+                component,
+                "has no vocabulary, which is tokenizer.json, spiece.model, or vocab.json with"
+                " merges.txt; copy the model folder as a whole",
             )
 
     def integer(self, component: str, key: str) -> int:

@@ -120,9 +120,10 @@ class SharedMemoryStore:
         """Nothing: `reap` sees the lease of a dead owner free."""
 
     def reap(self, *, now: float) -> None:
-        """Empty expired slots, unmap what is gone, remove folders of dead workers."""
+        """Empty expired slots, remove unused ones and folders of the dead, unmap what is gone."""
         with self._lock:
             self._expire(now)
+            self._pool.trim()
         self._reader.forget_removed()
         owners.reap(self._directory)
 
@@ -145,9 +146,11 @@ class SharedMemoryStore:
             try:
                 return self._pool.take(size_bytes), next(self._generations)
             except ExhaustedError:
-                # What is full may be the file system, with the files of the dead.
-                if not owners.reap(self._directory):
-                    raise
+                # What is full may be the file system: with the files of the dead, with idle slots,
+                # or with removed ones whose pages our own reader still has mapped.
+                owners.reap(self._directory)
+                self._pool.discard([])
+                self._reader.forget_removed()
                 return self._pool.take(size_bytes), next(self._generations)
 
     def _expire(self, now: float) -> None:

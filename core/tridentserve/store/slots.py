@@ -13,7 +13,8 @@ into it. What keeps a reader from getting the next tenant's bytes:
 
 So a slot is never written while it is read; the kernel drops the lock of a reader that dies. Space
 is allocated when the file is made: a write to a mapped page that a full tmpfs cannot provide would
-kill the process with SIGBUS.
+kill the process with SIGBUS. An idle slot keeps that space from everybody else, so `trim` gives
+back what a burst left.
 """
 
 import fcntl
@@ -45,6 +46,8 @@ class Slot:
     capacity_bytes: int
     descriptor: int
     view: memoryview
+    rested: bool = False
+    """Idle since the last `trim`."""
 
     def try_lock(self) -> bool:
         """Take it for writing; False while somebody reads it."""
@@ -102,7 +105,7 @@ class SlotPool:
                 self._idle.remove(slot)
                 return slot
         while self._idle and self._total_bytes + wanted > self._capacity_bytes:
-            self._discard(self._idle.pop(0))
+            self._discard(self._idle.pop())
         if self._total_bytes + wanted > self._capacity_bytes:
             raise ExhaustedError(
                 f"{wanted} bytes do not fit beside {self._total_bytes} of {self._capacity_bytes}"
@@ -116,7 +119,17 @@ class SlotPool:
     def give_back(self, slot: Slot) -> None:
         """Empty a slot; readers in the middle of it finish undisturbed."""
         slot.clear()
-        self._idle.append(slot)
+        slot.rested = False
+        # In front, to be the next one used: in turn, all slots of a burst would be in use for ever.
+        self._idle.insert(0, slot)
+
+    def trim(self) -> None:
+        """Remove what has been idle since the call before; what was used in between stays."""
+        for slot in [slot for slot in self._idle if slot.rested]:
+            self._idle.remove(slot)
+            self._discard(slot)
+        for slot in self._idle:
+            slot.rested = True
 
     def discard(self, slots: list[Slot]) -> None:
         """Remove these and every idle one."""
