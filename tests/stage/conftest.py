@@ -16,6 +16,7 @@ from tridentserve.domain.stages import Stage
 from tridentserve.rpc import convert, status
 from tridentserve.rpc.client import channel
 from tridentserve.rpc.v1 import common_pb2, stage_pb2, stage_pb2_grpc, tensor_pb2
+from tridentserve.stage import patience
 from tridentserve.stage.fakes import FakeRunner
 from tridentserve.stage.loading import Loaded
 from tridentserve.stage.runner import StageRunner
@@ -236,6 +237,12 @@ def make_settings() -> MakeSettings:
 def make_request() -> MakeRequest:
     """A RunRequest, of encode unless told; see `run_request`."""
     return run_request
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that ask a store once."""
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.0)
 
 
 @pytest.fixture

@@ -199,6 +199,7 @@ async def test_what_could_not_be_deleted_is_deleted_once_the_store_is_back(
     assert store.used_bytes == 0
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_store_that_is_away_refuses_the_put_and_the_worker_goes_on(
     serve: "Serve",
 ) -> None:

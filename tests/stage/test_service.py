@@ -72,6 +72,7 @@ async def test_a_full_shared_memory_falls_back_to_the_network_and_is_counted(
     assert bench.sample("tridentserve_transfer_fallback_total") == 1
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_full_stores_refuse_with_store_full_and_a_delay_and_free_the_slot(
     serve: "Serve",
 ) -> None:
@@ -297,6 +298,7 @@ async def test_an_input_that_cannot_be_read_asks_for_an_export(
     assert bench.runner.calls == []
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_store_that_is_away_is_told_from_a_tensor_that_is_gone(serve: "Serve") -> None:
     bench = await serve(FakeRunner(Stage.DIFFUSE))
     source = _put(bench.network, b"embedding")
@@ -308,6 +310,7 @@ async def test_a_store_that_is_away_is_told_from_a_tensor_that_is_gone(serve: "S
     assert error.reason == "STORE_UNREACHABLE"
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_what_the_system_refuses_a_store_is_the_workers_trouble_and_not_the_models(
     serve: "Serve", monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,8 @@
 """Moving tensors between this worker and its stores, in threads, counted and never leaked.
 
+The network store has threads of its own: a Redis that is frozen holds each of them for seconds, and
+hops by shared memory must not wait behind it.
+
 What is put is noted in `References` before anybody hears of it. What is to be deleted while a store
 cannot be reached stays on a list that `tidy` works off, so that a Redis which was down for a minute
 does not keep tensors until they expire.
@@ -8,7 +11,7 @@ does not keep tensors until they expire.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -23,6 +26,7 @@ from tridentserve.errors import (
     UnavailableError,
 )
 from tridentserve.rpc.status import STORE_FULL, STORE_UNREACHABLE
+from tridentserve.stage.patience import Patience
 from tridentserve.stage.references import References
 from tridentserve.store.opening import Stores
 from tridentserve.telemetry.metrics import WorkerMetrics
@@ -32,7 +36,8 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _THREADS = 4
-"""Transfers at the same time; copying is bound by memory, so more gain nothing."""
+"""Transfers at the same time, by memory and by network each; copying is bound by memory, so more
+gain nothing."""
 
 
 class Handoff:
@@ -46,11 +51,14 @@ class Handoff:
         metrics: WorkerMetrics,
         ttl_s: float,
         now: Callable[[], float] = time.time,
+        patience: Patience | None = None,
     ) -> None:
         """Take over the stores; `ttl_s` holds where a Run says nothing else."""
         self._stores, self._references, self._metrics = stores, references, metrics
         self._ttl_s, self._now = ttl_s, now
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="transfer")
+        self._patience = patience or Patience()
+        self._local_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="local-transfer")
+        self._network_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="network-transfer")
         self._doomed: list[TensorRef] = []
         self._released = asyncio.Event()
         self._released.set()
@@ -65,14 +73,18 @@ class Handoff:
         """The memory domain that this worker is a member of."""
         return self._stores.domain
 
-    async def fetch(self, stage: Stage, ref: TensorRef) -> Mapping[str, Tensor]:
-        """Read what another worker handed off.
+    async def fetch(
+        self, stage: Stage, ref: TensorRef, *, given_up: asyncio.Event
+    ) -> Mapping[str, Tensor]:
+        """Read what another worker handed off; tried again for a while, unless it is given up.
 
         Raises:
             TensorUnavailableError: gone, corrupted, or out of this worker's reach.
             UnavailableError: the store cannot be reached.
         """
-        tensors, seconds = await self._timed(lambda: self._stores.get(ref))
+        tensors, seconds = await self._patience.keep_trying(
+            lambda: self._timed(ref.domain, lambda: self._stores.get(ref)), given_up
+        )
         self._count(stage, ref, "get", seconds)
         return tensors
 
@@ -84,20 +96,31 @@ class Handoff:
         *,
         reader: MemoryDomain | None,
         ttl_s: float,
+        given_up: asyncio.Event,
     ) -> TensorRef:
         """Store outputs where `reader` can get at them; 0 seconds mean the default.
 
-        Not to be cancelled half way: it would leave a tensor that nobody knows.
+        Tried again for a while, unless it is given up. Not to be cancelled half way: it would leave
+        a tensor that nobody knows.
 
         Raises:
             ExhaustedError: no room.
             UnavailableError: no store that can be reached.
         """
-        ref, seconds = await self._timed(
-            lambda: self._stores.put(
-                tensors, reader=reader, ttl_s=ttl_s or self._ttl_s, now=self._now()
+        near = reader if reader == self.domain else None
+
+        def once() -> Awaitable[tuple[TensorRef, float]]:
+            return self._timed(
+                near,
+                lambda: self._stores.put(
+                    tensors, reader=reader, ttl_s=ttl_s or self._ttl_s, now=self._now()
+                ),
             )
-        )
+
+        if near is None and not self._has_network:
+            ref, seconds = await once()  # there will be none in a moment either
+        else:
+            ref, seconds = await self._patience.keep_trying(once, given_up)
         self._references.add(ref, segment)
         self._released.clear()
         self._count(stage, ref, "put", seconds)
@@ -128,8 +151,9 @@ class Handoff:
         return await asyncio.shield(self._export(own, store, ttl_s))
 
     async def _export(self, own: TensorRef, store: str, ttl_s: float) -> TensorRef:
+        # Whatever the direction, one side of it is the network store.
         copy, _ = await self._timed(
-            lambda: self._stores.export(own, store, ttl_s=ttl_s, now=self._now())
+            None, lambda: self._stores.export(own, store, ttl_s=ttl_s, now=self._now())
         )
         if not self._references.add_copy(own, copy):
             await self._delete([copy])
@@ -148,7 +172,7 @@ class Handoff:
             UnavailableError: a store cannot be reached; asking again is safe.
         """
         for ref in refs:
-            await self._timed(partial(self._stores.discard, ref))
+            await self._timed(ref.domain, partial(self._stores.discard, ref))
 
     async def release_segment(self, segment: SegmentId) -> None:
         """Forget what a segment made."""
@@ -162,12 +186,13 @@ class Handoff:
         """Delete what expired and what could not be deleted before; called every few seconds."""
         doomed, self._doomed = self._doomed, []
         await self._delete([*doomed, *self._references.pop_expired(self._now())])
-        await self._timed(lambda: self._stores.reap(now=self._now()))
+        await self._timed(None, lambda: self._stores.reap(now=self._now()))
 
     async def close(self) -> None:
         """Delete whatever is left, and close the stores."""
         await self._delete([*self._doomed, *self._references.pop_all()])
-        await asyncio.to_thread(self._pool.shutdown)
+        await asyncio.to_thread(self._local_threads.shutdown)
+        await asyncio.to_thread(self._network_threads.shutdown)
         # Last: a put that was broken off may just have ended, and nobody knows its tensor but the
         # store.
         await asyncio.to_thread(self._stores.close)
@@ -175,20 +200,27 @@ class Handoff:
     async def _delete(self, refs: list[TensorRef]) -> None:
         for ref in refs:
             try:
-                await self._timed(partial(self._stores.delete, ref))
+                await self._timed(ref.domain, partial(self._stores.delete, ref))
             except UnavailableError as error:
                 _log.warning("tensor not deleted", extra={"key": ref.key, "problem": str(error)})
                 self._doomed.append(ref)
         if not self._references:
             self._released.set()
 
-    async def _timed(self, work: Callable[[], _T]) -> tuple[_T, float]:
+    @property
+    def _has_network(self) -> bool:
+        return len(self._stores.names) > (self.domain is not None)
+
+    async def _timed(self, domain: MemoryDomain | None, work: Callable[[], _T]) -> tuple[_T, float]:
+        """Do it in a thread for the store of this domain, None for the network's."""
+        threads = self._network_threads if domain is None else self._local_threads
+
         def run() -> tuple[_T, float]:
             start_s = time.perf_counter()
             return work(), time.perf_counter() - start_s
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+            return await asyncio.get_running_loop().run_in_executor(threads, run)
         # Stores do not know the words of the protocol: here a full store is told from a full
         # worker, and a store that is away from a worker that is.
         except ExhaustedError as error:

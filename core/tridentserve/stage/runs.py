@@ -55,12 +55,14 @@ class Run:
         self._scheduler, self._handoff, self._clock, self._free = scheduler, handoff, clock, free
         self._job = Job(segment=order.segment, key=order.key, generation=order.generation)
         self._delivered = False
+        self._given_up = asyncio.Event()
         self._work = asyncio.create_task(self._perform(), name=f"run {order.segment}")
         self._work.add_done_callback(lambda _: self._job.changed.set())
 
     def cancel(self) -> None:
         """Stop it: now while it waits, at the next step while it runs. The slot is free at once."""
         self._free()
+        self._given_up.set()
         self._scheduler.cancel(self._job)
         self._job.changed.set()
 
@@ -117,15 +119,16 @@ class Run:
     def _result(self) -> _Result:
         if self._work.cancelled():
             raise UnavailableError("the worker is going away", reason=DRAINING)
-        result = self._work.result()
         if self._job.cancelled:
             raise CancelledError(f"segment {self.order.segment} was cancelled")
-        return result
+        return self._work.result()
 
     async def _perform(self) -> _Result:
         started_s = self._clock()
         if self.order.input is not None:
-            self._job.inputs = await self._handoff.fetch(self.order.stage, self.order.input)
+            self._job.inputs = await self._handoff.fetch(
+                self.order.stage, self.order.input, given_up=self._given_up
+            )
         fetched_s = self._clock()
         self._scheduler.submit(self._job)
         done = await self._job.outcome
@@ -148,6 +151,7 @@ class Run:
             tensors,
             reader=self.order.reader,
             ttl_s=self.order.ttl_s,
+            given_up=self._given_up,
         )
 
     def _finished(self, result: _Result) -> stage_pb2.RunFinished:
