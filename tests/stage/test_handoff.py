@@ -179,6 +179,7 @@ async def test_what_does_not_end_within_its_patience_is_told_as_it_is(
             await side.put()
         store.fail(())
 
+    assert isinstance(caught.value, (ExhaustedError, UnavailableError))
     assert caught.value.reason == reason
     assert PATIENCE_S - max(side.time.pauses) < side.time.now_s <= PATIENCE_S
 
