@@ -31,7 +31,7 @@ def job(prompt: str, side: int, seed: int) -> dict[str, Any]:
 JOBS = [
     job("a large blue circle below an orange square on a white background", 64, 1),
     job("a large blue triangle on a black background", 96, 1),
-    job("a small red triangle on a gray background", 128, 1),
+    job("a small red triangle on a gray background", 128, 0),
 ]
 README = "a green triangle left of a yellow circle"
 

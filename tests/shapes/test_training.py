@@ -32,7 +32,6 @@ from train_shapes.settings import (
     FlowSettings,
     ModelSettings,
     Recipe,
-    Round,
     TextSettings,
     VaeSettings,
 )
@@ -55,10 +54,8 @@ MINIATURE = Recipe(
     ),
     vae=VaeSettings(steps=6, batches=(SMALL, LARGE), warmup_steps=2),
     flow=FlowSettings(
-        rounds=(
-            Round(steps=4, learning_rate=1e-3, batches=(SMALL, LARGE)),
-            Round(steps=2, learning_rate=5e-4, batches=(SMALL,), thing_weight=2.0),
-        ),
+        steps=6,
+        batches=(SMALL, LARGE),
         warmup_steps=2,
         steps_an_epoch=4,
         compiled=False,
@@ -100,7 +97,7 @@ def test_an_interrupted_training_ends_like_one_that_was_not(
 ) -> None:
     import torch
 
-    for stop in (1, 5, None):  # in the first round, in the second, at the end
+    for stop in (1, 5, None):  # in the first epoch, in the second, at the end
         loop.run(task_of(name, trained), tmp_path, stop_after=stop)
     expected, got = weights(trained, name), weights(tmp_path, name)
 
@@ -109,22 +106,10 @@ def test_an_interrupted_training_ends_like_one_that_was_not(
     assert (tmp_path / f"{name}.jsonl").read_text() == (trained / f"{name}.jsonl").read_text()
 
 
-def test_a_round_begins_where_the_one_before_it_ended() -> None:
-    first, second = MINIATURE.flow.rounds
-
-    assert MINIATURE.flow.steps == 6
-    assert [MINIATURE.flow.round_of(number) for number in (0, 3, 4, 5)] == [
-        (first, 0),
-        (first, 0),
-        (second, 4),
-        (second, 4),
-    ]
-
-
 @pytest.mark.models
 def test_of_every_picture_of_a_pool_it_is_known_where_its_things_are(trained: Path) -> None:
     vae, tokenizer = export.trained_vae(MINIATURE, trained), model.build_tokenizer(MINIATURE.model)
-    pools = latents.fill(MINIATURE.flow, (SMALL,), vae, tokenizer, share=1.0, seed="0")
+    pools = latents.fill(MINIATURE.flow, vae, tokenizer, share=1.0, seed="0")
 
     pool = pools[SMALL]
     captions, pictures = data.draw(len(pool.ids), SMALL.side, random.Random("0 32"))
@@ -136,15 +121,6 @@ def test_of_every_picture_of_a_pool_it_is_known_where_its_things_are(trained: Pa
         cells = drawn.reshape(len(there), scale, len(there), scale).any(axis=(1, 3))
         assert (cells == there).all()
         assert 0 < there.mean() < 1
-
-
-@pytest.mark.parametrize("steps", [0, 3, 6])
-def test_an_epoch_of_two_rounds_is_refused(steps: int) -> None:
-    cut = Round(steps=steps, learning_rate=1e-3, batches=(SMALL,))
-    whole = Round(steps=4, learning_rate=1e-3, batches=(SMALL,))
-
-    with pytest.raises(ValueError, match=r"rounds: .* whole number of epochs"):
-        FlowSettings(rounds=(cut, whole), steps_an_epoch=4)
 
 
 @pytest.mark.models

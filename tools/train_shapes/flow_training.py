@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from train_shapes import data, latents, model, text, zeros
 from train_shapes.optimizers import Optimizers
 from train_shapes.schedule import learning_rate
-from train_shapes.settings import Batch, Recipe, Round
+from train_shapes.settings import Batch, Recipe
 from train_shapes.workers import Worker
 
 if TYPE_CHECKING:
@@ -53,22 +53,21 @@ class FlowTask:
         import torch
 
         settings, worker = self._recipe.flow, self._worker
-        current, first = settings.round_of(number)
-        self._fill(number // settings.steps_an_epoch, current)
+        self._fill(number // settings.steps_an_epoch)
         rng = random.Random(f"flow {self._recipe.seed} {number}")
-        batch = data.choose(current.batches, rng)
+        batch = data.choose(settings.batches, rng)
         noise = torch.Generator().manual_seed(rng.getrandbits(62) + worker.rank)
-        loss, weighted = self._loss(batch, noise, current.thing_weight)
-        self._optimizers.zero_grad()
+        loss, weighted = self._loss(batch, noise)
+        self._net.zero_grad()
         weighted.backward()
         worker.average_gradients(self._net.parameters())
         torch.nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
         self._optimizers.step(
             learning_rate(
-                number - first,
-                peak=current.learning_rate,
+                number,
+                peak=settings.learning_rate,
                 warmup_steps=settings.warmup_steps,
-                steps=current.steps,
+                steps=settings.steps,
             )
         )
         self._follow(number)
@@ -88,11 +87,10 @@ class FlowTask:
         self.mean.load_state_dict(state["mean"])
         self._optimizers.load_state_dict(state["optimizers"])
 
-    def _fill(self, epoch: int, current: Round) -> None:
+    def _fill(self, epoch: int) -> None:
         if epoch != self._epoch:
             self._pools = latents.fill(
                 self._recipe.flow,
-                current.batches,
                 self._vae,
                 self._tokenizer,
                 share=1 / self._worker.count,
@@ -100,7 +98,7 @@ class FlowTask:
             )
             self._epoch = epoch
 
-    def _loss(self, batch: Batch, generator: "Generator", thing_weight: float) -> Any:
+    def _loss(self, batch: Batch, generator: "Generator") -> Any:
         import torch
 
         settings = self._recipe.flow
@@ -115,7 +113,7 @@ class FlowTask:
             velocity = self._predict(self._net, (1 - share) * clean + share * noise, ids, levels)
         error = (velocity.float() - (noise - clean)).square()
         # Where noise hides the thing itself, weight would draw things wherever one may be.
-        return error.mean(), (error * (1 + thing_weight * (1 - share) * things)).mean()
+        return error.mean(), (error * (1 + settings.thing_weight * (1 - share) * things)).mean()
 
     def _follow(self, number: int) -> None:
         """Move the running mean; it starts fast, so that the first random weights are forgotten."""

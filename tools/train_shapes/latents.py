@@ -6,7 +6,6 @@ the seed, the worker and the number of the epoch alone.
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +53,6 @@ def encode(vae: Any, pictures: "Tensor") -> "Tensor":
 
 def fill(
     settings: FlowSettings,
-    batches: Sequence[Batch],
     vae: Any,
     tokenizer: Any,
     *,
@@ -63,7 +61,7 @@ def fill(
 ) -> dict[Batch, Pool]:
     """The pools of one epoch of a worker that takes `share` of each batch."""
     pools = {}
-    for batch in batches:
+    for batch in settings.batches:
         steps = settings.steps_an_epoch * batch.weight / settings.reuse
         count = max(1, round(batch.count * share * steps))
         captions, pictures = data.draw(count, batch.side, random.Random(f"{seed} {batch.side}"))

@@ -1,12 +1,11 @@
 """Which weights learn how: Muon for the matrices inside blocks and layers, AdamW for all others.
 
-Muon (Jordan et al., 2024) makes each step's update of a matrix orthogonal; scaled as Liu et al.
-(Muon is Scalable for LLM Training, 2025) propose, it takes AdamW's learning rate. Tables of
-embeddings, first and last layers and modulations are not what it is made for.
+Tables of embeddings, first and last layers and modulations are not what Muon is made for.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
+
+from train_shapes.muon import Muon
 
 _INNER = (".attn.", ".ff.", ".ff_context.", ".encoder.layers.")
 _FASTER = 4.0
@@ -29,29 +28,25 @@ class Optimizers:
                 inner.append(parameter)
             else:
                 (sharpness if ".attn.norm_" in name else others).append(parameter)
-        self._all: Sequence[Any] = (
-            torch.optim.Muon(inner, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True),
-            torch.optim.AdamW(sharpness, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
-        )
-
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for optimizer in self._all:
-            optimizer.zero_grad()
+        self._muon = Muon(inner, weight_decay=weight_decay)
+        groups: list[dict[str, Any]] = [
+            {"params": others, "weight_decay": weight_decay},
+            {"params": sharpness, "weight_decay": 0.0},
+        ]
+        self._adam = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
 
     def step(self, learning_rate: float) -> None:
         """Change the weights."""
-        for optimizer in self._all:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * (_FASTER if optimizer is self._all[2] else 1)
-            optimizer.step()
+        self._muon.step(learning_rate)
+        of_others, of_sharpness = self._adam.param_groups
+        of_others["lr"], of_sharpness["lr"] = learning_rate, learning_rate * _FASTER
+        self._adam.step()
 
-    def state_dict(self) -> list[Mapping[str, Any]]:
+    def state_dict(self) -> dict[str, Any]:
         """The memory of both."""
-        return [optimizer.state_dict() for optimizer in self._all]
+        return {"muon": self._muon.state_dict(), "adam": self._adam.state_dict()}
 
-    def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """The reverse."""
-        for optimizer, state in zip(self._all, states, strict=True):
-            optimizer.load_state_dict(dict(state))
+        self._muon.load_state_dict(state["muon"])
+        self._adam.load_state_dict(state["adam"])

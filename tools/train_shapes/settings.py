@@ -84,68 +84,29 @@ class VaeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """Steps over which the learning rate rises and falls once."""
-
-    steps: int
-    """A whole number of epochs but in the last round, so that no epoch has pictures for two."""
-    learning_rate: float
-    batches: tuple[Batch, ...]
-    thing_weight: float = 0.0
-    """Of a latent pixel that holds a thing, above that of the background's, where noise is none;
-    it falls as noise rises, which hides what is where."""
-
-
-def _sizes(small: float, middle: float, large: float) -> tuple[Batch, ...]:
-    """Batches of about as many pixels, by their weights."""
-    return (
-        Batch(side=64, count=128, weight=small),
-        Batch(side=96, count=56, weight=middle),
-        Batch(side=128, count=32, weight=large),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSettings:
     """Training of the text encoders and the transformer."""
 
-    rounds: tuple[Round, ...] = (
-        Round(steps=8000, learning_rate=1.2e-3, batches=_sizes(0.54, 0.23, 0.23)),
-        Round(steps=3600, learning_rate=1.0e-3, batches=_sizes(0.7, 0.15, 0.15)),
-        Round(steps=2400, learning_rate=1.0e-3, batches=_sizes(0.7, 0.15, 0.15), thing_weight=4.0),
+    steps: int = 12000
+    batches: tuple[Batch, ...] = (
+        Batch(side=64, count=128, weight=0.66),
+        Batch(side=96, count=56, weight=0.17),
+        Batch(side=128, count=32, weight=0.17),
     )
+    """Of about as many pixels."""
+    learning_rate: float = 1.2e-3
     warmup_steps: int = 150
     weight_decay: float = 0.01
     ema_decay: float = 0.998
     caption_dropout: float = 0.1
+    thing_weight: float = 4.0
+    """Of a latent pixel that holds a thing, above that of the background's, where noise is none;
+    it falls as noise rises, which hides what is where."""
     steps_an_epoch: int = 100
     reuse: int = 4
     """How often a picture of an epoch's pool is drawn, with other noise each time."""
     compiled: bool = True
     """A third faster after some minutes of compiling, once; needs a C++ compiler."""
-
-    def __post_init__(self) -> None:
-        """Refuse rounds that share an epoch.
-
-        Raises:
-            ValueError: a round but the last ends within an epoch.
-        """
-        if any(one.steps < 1 or one.steps % self.steps_an_epoch for one in self.rounds[:-1]):
-            raise ValueError("rounds: all but the last take a whole number of epochs, 1 or more")
-
-    @property
-    def steps(self) -> int:
-        """Of all rounds."""
-        return sum(one.steps for one in self.rounds)
-
-    def round_of(self, number: int) -> tuple[Round, int]:
-        """The round of step `number`, counted from 0, and the first step of that round."""
-        first = 0
-        for one in self.rounds[:-1]:
-            if number < first + one.steps:
-                return one, first
-            first += one.steps
-        return self.rounds[-1], first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
