@@ -119,6 +119,25 @@ async def test_marks_are_inherited_and_find_what_left_its_session(tmp_path: Path
     assert kill_marked(mark) == 0
 
 
+def test_a_process_has_not_ended_before_its_last_thread_has() -> None:
+    program = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+print("up", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        stat = Path(f"/proc/{process.pid}/stat")
+        eventually(lambda: ") Z " in stat.read_text(), what="the end of the first thread")
+
+        assert not is_zombie(process.pid)
+
+        process.kill()
+        eventually(lambda: is_zombie(process.pid), what="the end of the last")
+
+
 def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     program = """
 import asyncio, sys

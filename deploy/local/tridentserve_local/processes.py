@@ -181,12 +181,17 @@ def kill_marked(prefix: str) -> int:
 
 
 def is_zombie(pid: int) -> bool:
-    """Whether a process has ended and only waits to be collected (or is gone)."""
+    """Whether all of a process has ended and only waits to be collected (or is gone).
+
+    The first thread shows as ended while others still do; until the last has, the process holds its
+    files and their locks. Fields 3 (state) and 20 (threads) of proc_pid_stat(5).
+    """
     try:
         line = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return True
-    return line.rpartition(")")[2].split()[0] in ("Z", "X")
+    fields = line.rpartition(")")[2].split()
+    return fields[0] in ("Z", "X") and int(fields[17]) <= 1
 
 
 def _mark(pid: int) -> str | None:
