@@ -244,6 +244,52 @@ def test_calls_of_several_pictures_correct_what_a_profile_says_of_one() -> None:
     assert mean(cost, D, steps=10, batch=4) == pytest.approx(4 * 2.5 * 3, rel=0.1)
 
 
+@pytest.mark.parametrize("gained", [1.0, 0.5, 0.25])
+def test_calls_of_several_pictures_that_take_no_longer_than_so_many_move_nothing_else(
+    gained: float,
+) -> None:
+    cost = CostModel(profile())
+    before = mean(cost, D, steps=10), mean(cost, D, LARGE, steps=10), cost.deadline(LARGE, 10, 250)
+    for batch in (2, 4, 8):
+        for _ in range(10):
+            cost.observe(D, SMALL, 10, 100, batch * 2.5 * gained, batch)
+            cost.observe(C, SMALL, 1, 100, batch * 0.4 * gained, batch)
+
+    assert before == (
+        mean(cost, D, steps=10),
+        mean(cost, D, LARGE, steps=10),
+        cost.deadline(LARGE, 10, 250),
+    )
+    assert mean(cost, D, steps=10, batch=4) == pytest.approx(4 * 2.5 * gained)
+
+
+def test_calls_of_one_picture_say_more_than_those_of_several() -> None:
+    alone, beside = CostModel(profile()), CostModel(profile())
+    for batch in (2, 4, 8):
+        beside.observe(D, SMALL, 10, 100, batch * 2.5 * 1.5, batch)
+    for cost in (alone, beside):
+        cost.observe(D, SMALL, 10, 100, 2.5 * 4)
+    for batch in (2, 4, 8, 16):
+        beside.observe(D, SMALL, 10, 100, batch * 2.5 * 1.5, batch)
+
+    assert mean(beside, D, LARGE) == pytest.approx(mean(alone, D, LARGE))
+    assert mean(beside, D, LARGE) > mean(CostModel(profile()), D, LARGE)
+
+
+def test_many_kinds_of_batches_leave_the_profile_its_cells() -> None:
+    shapes = [Shape(height=64 + 8 * number, width=64) for number in range(30)]
+    samples = tuple(
+        Sample(stage=C, shape=shape, fixed_s=float(number + 1), peak_bytes=1 + number)
+        for number, shape in enumerate(shapes)
+    )
+    cost = CostModel(Profile(name="p", source="s", samples=samples))
+    for batch in range(2, 32):
+        for number, shape in enumerate(shapes):
+            cost.observe(C, shape, 1, 100, batch * (number + 1) / 2, batch)
+
+    assert [mean(cost, C, shape) for shape in shapes] == [float(n + 1) for n in range(30)]
+
+
 def test_the_deadline_is_the_scale_times_the_best_end_to_end_time() -> None:
     assert CostModel(profile()).deadline(SMALL, 10, 250) == pytest.approx(7.5)
 

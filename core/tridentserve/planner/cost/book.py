@@ -62,7 +62,9 @@ class Book:
         if before is None:
             before = _unmeasured(cells, key, peak_bytes)
         cells[key] = after = _taught(stage, before, steps, seconds)
-        self._votes.change(stage, before.log_ratio, after.log_ratio)
+        self._votes.change(stage, before.vote, after.vote)
+        if key.batch == 1 and not before.count:
+            self._silence_batches(stage, key)
         if len(cells) > _CELLS_LIMIT:
             self._forget(stage)
         return (*self._tell_stages(), *self._tell(stage, key))
@@ -91,9 +93,17 @@ class Book:
         cells = self._cells[stage]
         *others, _ = cells
         key = next((key for key in others if not cells[key].prior_s), others[0])
-        self._votes.change(stage, cells.pop(key).log_ratio, None)
+        self._votes.change(stage, cells.pop(key).vote, None)
         self._told[stage].pop(key, None)
         self._keys_changed()
+
+    def _silence_batches(self, stage: Stage, one: CellKey) -> None:
+        """Bounds are silent from the first call of one picture on, which says more than they."""
+        cells = self._cells[stage]
+        for key, cell in cells.items():
+            if cell.bound_s and replace(key, batch=1) == one:
+                self._votes.change(stage, cell.vote, None)
+                cells[key] = replace(cell, bound_s=0.0)
 
     def _tell_stages(self) -> list[Stage]:
         """Tell whole stages anew whose correction moved."""
@@ -120,22 +130,12 @@ class Book:
 
 
 def _unmeasured(cells: Mapping[CellKey, Cell], key: CellKey, peak_bytes: int) -> Cell:
-    """A cell before its first call: of several pictures, what a profile says of one, so often.
-
-    So calls of several correct what is expected of one, where a profile says what that takes.
-    """
+    """A cell before its first call, with the bound of a batch where one picture is only profiled."""
     one = cells.get(replace(key, batch=1))
-    if key.batch == 1 or one is None or one.prior_s <= 0:
-        return Cell(mean_s=0.0, variance=0.0, count=0, peak_bytes=peak_bytes)
-    prior_s = one.prior_s * key.batch
-    return Cell(
-        mean_s=prior_s,
-        variance=0.0,
-        count=0,
-        fixed_s=one.fixed_s * key.batch,
-        peak_bytes=peak_bytes,
-        prior_s=prior_s,
-    )
+    new = Cell(mean_s=0.0, variance=0.0, count=0, peak_bytes=peak_bytes)
+    if key.batch == 1 or one is None or one.count or one.prior_s <= 0:
+        return new
+    return replace(new, fixed_s=one.fixed_s * key.batch, bound_s=one.prior_s * key.batch)
 
 
 def _taught(stage: Stage, cell: Cell, steps: int, seconds: float) -> Cell:

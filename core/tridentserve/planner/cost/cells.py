@@ -45,6 +45,9 @@ class Cell:
     peak_bytes: int = 0
     prior_s: float = 0.0
     """What the profile says of the mean; 0 where it says nothing."""
+    bound_s: float = 0.0
+    """What a batch takes at most if the profile is right of one picture; 0 where that is unknown or
+    was measured."""
 
     @property
     def confidence(self) -> float:
@@ -60,6 +63,16 @@ class Cell:
     def log_ratio(self) -> float | None:
         """Logarithm of measured over predicted; None where one of them is missing."""
         return log(self.mean_s / self.prior_s) if self.count and self.prior_s > 0 else None
+
+    @property
+    def vote(self) -> float | None:
+        """What the cell says of how far its stage's profile is off; None where nothing.
+
+        A batch tells by how much it is above its bound. Below says nothing: batching gains.
+        """
+        if self.bound_s > 0 and self.count:
+            return log(self.mean_s / self.bound_s) if self.mean_s > self.bound_s else None
+        return self.log_ratio
 
     def observed(self, seconds: float) -> "Cell":
         """The cell after one more measurement."""

@@ -11,8 +11,9 @@ logarithms, and F the mean over the measured cells of all stages:
 So a cell that was measured soon speaks for itself, and one that was not follows its stage, which
 follows the hardware as a whole while little of the stage was seen. The first measurement of all
 says how fast this hardware is against the profile's. Each measured cell has one vote, however
-often it ran: else the mean would follow the mix of requests. Stages are clipped to a tenth and ten
-times; a profile that is further off describes other hardware.
+often it ran: else the mean would follow the mix of requests. A batch that the profile lacks has one
+only where it took longer than as many single pictures should have, and those were not measured.
+Stages are clipped to a tenth and ten times; a profile that is further off describes other hardware.
 
 A worker's ratio is the same against what is told of its calls, whoever runs them, shrunk towards 1
 by five calls and clipped to a half and twice: it is the worker's speed against the others'.
