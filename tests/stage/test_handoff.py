@@ -198,8 +198,35 @@ async def test_what_is_gone_or_corrupted_is_asked_for_once(failure: TridentServe
 
 async def test_a_network_store_that_is_not_configured_is_not_waited_for() -> None:
     async with _side(local=MemoryStore(name="shm")) as side:
+        with pytest.raises(UnavailableError) as caught:
+            await side.put()
+
+    assert caught.value.reason == "STORE_UNREACHABLE"
+    assert side.time.pauses == []
+
+
+async def test_a_store_that_takes_all_patience_to_fail_once_is_not_asked_again() -> None:
+    store = MoodyStore()
+    async with _side(network=store) as side:
+
+        def failures() -> Iterator[Exception]:
+            side.time.now_s += PATIENCE_S
+            yield _away()
+
+        store.fail(failures())
         with pytest.raises(UnavailableError):
             await side.put()
+
+    assert store.calls == 1
+
+
+async def test_a_full_shared_memory_falls_back_to_the_network() -> None:
+    local = MemoryStore(name="shm", capacity_bytes=100)
+    async with _side(local=local, network=MemoryStore(name="redis", network=True)) as side:
+        used = [await side.put(local.domain) for _ in range(4)]
+
+        assert [ref.store for ref in used] == ["shm", "redis", "redis", "redis"]
+        assert {await side.fetch(ref) for ref in used} == {b"fox"}
 
     assert side.time.pauses == []
 
@@ -221,17 +248,20 @@ async def test_a_pause_ends_at_once_when_it_is_given_up() -> None:
         await patience.sleep(3600.0, given_up)
 
 
-async def test_hops_by_shared_memory_do_not_wait_behind_a_frozen_network_store() -> None:
-    local, network = MemoryStore(name="shm"), FrozenStore()
+@pytest.mark.parametrize("full", [False, True])
+async def test_hops_by_shared_memory_do_not_wait_behind_a_frozen_network_store(full: bool) -> None:
+    local, network = MemoryStore(name="shm", capacity_bytes=100), FrozenStore()
     async with _side(local=local, network=network) as side:
-        frozen = [asyncio.ensure_future(side.put()) for _ in range(8)]
+        ref = await side.put(local.domain)
+        reader = local.domain if full else None
+        frozen = [asyncio.ensure_future(side.put(reader)) for _ in range(8)]
         try:
             for _ in range(4):
                 assert await asyncio.to_thread(network.waiting.acquire, timeout=20)
             async with asyncio.timeout(20):
-                ref = await side.put(local.domain)
                 assert await side.fetch(ref) == b"fox"
                 await side.handoff.release([ref])
+                assert await side.fetch(await side.put(local.domain)) == b"fox"
         finally:
             network.thawed.set()
             await asyncio.gather(*frozen)

@@ -1,8 +1,10 @@
 """One Run without a network: what it tells when, and what it leaves when it is cancelled late."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,12 @@ from prometheus_client import CollectorRegistry
 from tridentserve.domain.ids import PipelineName, PoolName
 from tridentserve.domain.stages import Stage
 from tridentserve.domain.tensors import Tensor, TensorRef
-from tridentserve.errors import CancelledError, ExhaustedError, UnavailableError
+from tridentserve.errors import (
+    CancelledError,
+    ExhaustedError,
+    TensorCorruptedError,
+    UnavailableError,
+)
 from tridentserve.rpc.v1 import stage_pb2
 from tridentserve.stage import orders
 from tridentserve.stage.batching import Window
@@ -220,6 +227,24 @@ async def test_cancelled_while_its_store_is_away_it_ends_at_once_and_leaves_noth
 
     assert bed.store.puts == 1
     assert bed.store.used_bytes == 0
+
+
+async def test_a_failed_run_is_forgotten_without_the_garbage_collector(
+    bed: Bed, make_request: "MakeRequest"
+) -> None:
+    bed.store.failures = [TensorCorruptedError("torn")]
+    run = bed.start(make_request())
+    with pytest.raises(TensorCorruptedError):
+        _ = [event async for event in run.events()]
+    gone = weakref.ref(run)
+    gc.disable()
+    try:
+        await run.settle()
+        del run
+
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_worker_that_ends_waits_for_no_store(bed: Bed, make_request: "MakeRequest") -> None:

@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 
 from tridentserve.domain.ids import MemoryDomain
-from tridentserve.domain.tensors import Tensor
-from tridentserve.errors import (
-    ExhaustedError,
-    InvalidFieldError,
-    TensorMissingError,
-    UnavailableError,
-)
+from tridentserve.domain.tensors import Tensor, TensorRef
+from tridentserve.errors import InvalidFieldError, TensorMissingError, UnavailableError
 from tridentserve.store.memory import MemoryStore
 from tridentserve.store.opening import Stores, open_stores
 
@@ -32,29 +27,20 @@ def stores(network: MemoryStore) -> Stores:
     return Stores(local=local, network=network)
 
 
+def put(stores: Stores, reader: MemoryDomain | None = OURS) -> TensorRef:
+    """Put where it is best for a reader."""
+    return stores.targets(reader)[0].put(TENSORS, ttl_s=60, now=0)
+
+
 @pytest.mark.parametrize(
-    ("reader", "store"), [(OURS, "shm"), (MemoryDomain("theirs"), "redis"), (None, "redis")]
+    ("reader", "targets"),
+    [(OURS, ["shm", "redis"]), (MemoryDomain("theirs"), ["redis"]), (None, ["redis"])],
 )
 def test_the_readers_domain_decides_where_a_set_goes(
-    stores: Stores, reader: MemoryDomain | None, store: str
+    stores: Stores, reader: MemoryDomain | None, targets: list[str]
 ) -> None:
-    ref = stores.put(TENSORS, reader=reader, ttl_s=60, now=0)
-
-    assert ref.store == store
-    assert dict(stores.get(ref)) == TENSORS
-
-
-def test_a_full_local_store_falls_back_to_the_network(stores: Stores) -> None:
-    used = [stores.put(TENSORS, reader=OURS, ttl_s=60, now=0).store for _ in range(5)]
-
-    assert used == ["shm", "shm", "shm", "redis", "redis"]
-
-
-def test_a_full_local_store_without_a_network_is_exhausted() -> None:
-    stores = Stores(local=MemoryStore(domain=OURS, capacity_bytes=10), network=None)
-
-    with pytest.raises(ExhaustedError):
-        stores.put(TENSORS, reader=OURS, ttl_s=60, now=0)
+    assert [store.name for store in stores.targets(reader)] == targets
+    assert dict(stores.get(put(stores, reader))) == TENSORS
 
 
 @pytest.mark.parametrize("local", [None, MemoryStore(domain=OURS)])
@@ -62,7 +48,7 @@ def test_a_reader_that_cannot_be_reached_is_said_so(local: MemoryStore | None) -
     stores = Stores(local=local, network=None)
 
     with pytest.raises(UnavailableError, match="set TRIDENTSERVE_REDIS_URL"):
-        stores.put(TENSORS, reader=MemoryDomain("theirs"), ttl_s=60, now=0)
+        stores.targets(MemoryDomain("theirs"))
 
 
 def test_no_domain_is_advertised_without_a_local_store(network: MemoryStore) -> None:
@@ -71,7 +57,7 @@ def test_no_domain_is_advertised_without_a_local_store(network: MemoryStore) -> 
 
 
 def test_a_store_that_this_worker_does_not_have_is_missing(stores: Stores) -> None:
-    ref = stores.put(TENSORS, reader=OURS, ttl_s=60, now=0)
+    ref = put(stores)
 
     with pytest.raises(TensorMissingError):
         stores.get(replace(ref, store="cuda"))
@@ -81,7 +67,7 @@ def test_a_store_that_this_worker_does_not_have_is_missing(stores: Stores) -> No
 def test_an_export_is_readable_elsewhere_and_leaves_the_first_alone(
     stores: Stores, network: MemoryStore
 ) -> None:
-    ref = stores.put(TENSORS, reader=OURS, ttl_s=60, now=0)
+    ref = put(stores)
     exported = stores.export(ref, "redis", ttl_s=60, now=0)
 
     assert exported.store == "redis"
@@ -89,14 +75,14 @@ def test_an_export_is_readable_elsewhere_and_leaves_the_first_alone(
 
 
 def test_exporting_to_a_store_that_is_not_there_is_unavailable(stores: Stores) -> None:
-    ref = stores.put(TENSORS, reader=OURS, ttl_s=60, now=0)
+    ref = put(stores)
 
     with pytest.raises(UnavailableError, match="no 'cuda' store"):
         stores.export(ref, "cuda", ttl_s=60, now=0)
 
 
 def test_exporting_what_is_gone_is_missing(stores: Stores) -> None:
-    ref = stores.put(TENSORS, reader=OURS, ttl_s=60, now=0)
+    ref = put(stores)
     stores.delete(ref)
 
     with pytest.raises(TensorMissingError):
@@ -104,7 +90,7 @@ def test_exporting_what_is_gone_is_missing(stores: Stores) -> None:
 
 
 def test_reaping_forgets_what_has_expired_in_every_store(stores: Stores) -> None:
-    refs = [stores.put(TENSORS, reader=reader, ttl_s=60, now=0) for reader in (OURS, None)]
+    refs = [put(stores, reader) for reader in (OURS, None)]
     stores.reap(now=60)
 
     for ref in refs:
@@ -113,7 +99,7 @@ def test_reaping_forgets_what_has_expired_in_every_store(stores: Stores) -> None
 
 
 def test_closing_closes_every_store(stores: Stores, network: MemoryStore) -> None:
-    stores.put(TENSORS, reader=None, ttl_s=60, now=0)
+    put(stores, None)
     stores.close()
 
     assert network.used_bytes == 0
@@ -129,7 +115,7 @@ def opened(shm_directory: Path) -> Iterator[Stores]:
 
 def test_settings_name_the_stores(opened: Stores) -> None:
     assert opened.names == ("shm", "redis")
-    ref = opened.put(TENSORS, reader=opened.domain, ttl_s=60, now=0)
+    ref = put(opened, opened.domain)
     assert dict(opened.get(ref)) == TENSORS
 
 

@@ -11,8 +11,9 @@ does not keep tensors until they expire.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ from tridentserve.errors import (
 from tridentserve.rpc.status import STORE_FULL, STORE_UNREACHABLE
 from tridentserve.stage.patience import Patience
 from tridentserve.stage.references import References
+from tridentserve.store.base import TensorStore
 from tridentserve.store.opening import Stores
 from tridentserve.telemetry.metrics import WorkerMetrics
 
@@ -107,20 +109,11 @@ class Handoff:
             ExhaustedError: no room.
             UnavailableError: no store that can be reached.
         """
-        near = reader if reader == self.domain else None
-
-        def once() -> Awaitable[tuple[TensorRef, float]]:
-            return self._timed(
-                near,
-                lambda: self._stores.put(
-                    tensors, reader=reader, ttl_s=ttl_s or self._ttl_s, now=self._now()
-                ),
-            )
-
-        if near is None and not self._has_network:
-            ref, seconds = await once()  # there will be none in a moment either
-        else:
-            ref, seconds = await self._patience.keep_trying(once, given_up)
+        with _reasons():
+            targets = self._stores.targets(reader)
+        ref, seconds = await self._patience.keep_trying(
+            lambda: self._put_into(targets, tensors, ttl_s or self._ttl_s), given_up
+        )
         self._references.add(ref, segment)
         self._released.clear()
         self._count(stage, ref, "put", seconds)
@@ -207,9 +200,18 @@ class Handoff:
         if not self._references:
             self._released.set()
 
-    @property
-    def _has_network(self) -> bool:
-        return len(self._stores.names) > (self.domain is not None)
+    async def _put_into(
+        self, targets: Sequence[TensorStore], tensors: Mapping[str, Tensor], ttl_s: float
+    ) -> tuple[TensorRef, float]:
+        """Put into the first that has room."""
+        *others, last = (
+            (store.domain, partial(store.put, tensors, ttl_s=ttl_s, now=self._now()))
+            for store in targets
+        )
+        for domain, work in others:
+            with suppress(ExhaustedError):
+                return await self._timed(domain, work)
+        return await self._timed(*last)
 
     async def _timed(self, domain: MemoryDomain | None, work: Callable[[], _T]) -> tuple[_T, float]:
         """Do it in a thread for the store of this domain, None for the network's."""
@@ -219,21 +221,29 @@ class Handoff:
             start_s = time.perf_counter()
             return work(), time.perf_counter() - start_s
 
-        try:
+        with _reasons():
             return await asyncio.get_running_loop().run_in_executor(threads, run)
-        # Stores do not know the words of the protocol: here a full store is told from a full
-        # worker, and a store that is away from a worker that is.
-        except ExhaustedError as error:
-            raise ExhaustedError(
-                str(error), reason=STORE_FULL, retry_after_s=error.retry_after_s
-            ) from error
-        except UnavailableError as error:
-            raise UnavailableError(str(error), reason=STORE_UNREACHABLE) from error
-        except OSError as error:
-            # Whatever the system refuses is this worker's trouble: another one may well do it.
-            raise UnavailableError(f"store: {error}", reason=STORE_UNREACHABLE) from error
 
     def _count(self, stage: Stage, ref: TensorRef, direction: str, seconds: float) -> None:
         self._metrics.moved(
             stage, store=ref.store, direction=direction, size_bytes=ref.size_bytes, seconds=seconds
         )
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Add the reasons of the protocol, which stores do not know.
+
+    So a full store is told from a full worker, and a store that is away from a worker that is.
+    """
+    try:
+        yield
+    except ExhaustedError as error:
+        raise ExhaustedError(
+            str(error), reason=STORE_FULL, retry_after_s=error.retry_after_s
+        ) from error
+    except UnavailableError as error:
+        raise UnavailableError(str(error), reason=STORE_UNREACHABLE) from error
+    except OSError as error:
+        # Whatever the system refuses is this worker's trouble: another one may well do it.
+        raise UnavailableError(f"store: {error}", reason=STORE_UNREACHABLE) from error

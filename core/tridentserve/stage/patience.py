@@ -19,8 +19,9 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 PATIENCE_S = 10.0
-"""From the first failure on. A journey tries a stage three times, so that a store may be away for
-half a minute; callers that wait for one minute then still hear what was wrong."""
+"""From the first try on, since a frozen store takes half of it to fail once. A journey tries each
+stage three times, so that a store may be away for half a minute; callers that wait for one minute
+then still hear what was wrong."""
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 2.0
 
@@ -52,16 +53,15 @@ class Patience:
             UnavailableError: likewise, still away.
         """
         pause_s = _FIRST_PAUSE_S
-        end_s: float | None = None
+        end_s, told = self._clock() + PATIENCE_S, False
         while True:
             try:
                 return await attempt()
             except (ExhaustedError, UnavailableError) as error:
-                now = self._clock()
-                if end_s is None:
-                    end_s = now + PATIENCE_S
+                if not told:
                     _log.warning("store away or full", extra={"problem": str(error)})
-                if now + pause_s > end_s:
+                    told = True
+                if self._clock() + pause_s > end_s:
                     raise
                 await self._sleep(pause_s, given_up)
                 if given_up.is_set():

@@ -107,7 +107,12 @@ class Run:
         await asyncio.wait([self._work])
         self._free()
         wanted = self._delivered and not self._job.cancelled
-        if wanted or self._work.cancelled() or self._work.exception() is not None:
+        if wanted or self._work.cancelled():
+            return
+        if (error := self._work.exception()) is not None:
+            # Its traceback holds this Run, which holds the error: a ring that would keep what a
+            # failed Run made until the garbage collector comes by.
+            error.with_traceback(None)
             return
         if (output := self._work.result().output) is not None:
             await self._handoff.release([output])

@@ -13,8 +13,8 @@ from tridentserve.domain import names
 from tridentserve.domain.ids import DeviceId, NodeId, PipelineName, PoolName, Revision, WorkerId
 from tridentserve.domain.stages import STAGES, Stage, stages_label
 from tridentserve.errors import InvalidFieldError
+from tridentserve.families import gpus
 from tridentserve.manifest.environment import DAY_S, integer, log_format, number, port
-from tridentserve.stage import gpus
 
 _ALL = "all"
 _UNNAMED = ("", "none", "void", _ALL)

@@ -15,11 +15,7 @@ from pathlib import Path
 
 from tridentserve.domain.ids import MemoryDomain
 from tridentserve.domain.tensors import Tensor, TensorRef
-from tridentserve.errors import (
-    ExhaustedError,
-    TensorMissingError,
-    UnavailableError,
-)
+from tridentserve.errors import TensorMissingError, UnavailableError
 from tridentserve.store.base import TensorStore
 
 GIB = 1 << 30
@@ -43,29 +39,23 @@ class Stores:
         """Words in `TensorRef.store` that `get` can read and `export` can write."""
         return tuple(store.name for store in (self._local, self._network) if store)
 
-    def put(
-        self,
-        tensors: Mapping[str, Tensor],
-        *,
-        reader: MemoryDomain | None,
-        ttl_s: float,
-        now: float,
-    ) -> TensorRef:
-        """Store a set where workers of the domain `reader` can read it (None: anybody).
+    def targets(self, reader: MemoryDomain | None) -> tuple[TensorStore, ...]:
+        """Where to put for workers of the domain `reader` (None: anybody), best first.
 
-        A full local store falls back to the network: compare `ref.store` to see it.
+        A full one falls back to the next: compare `ref.store` to see it.
 
         Raises:
-            ExhaustedError: no room.
-            UnavailableError: no store that the reader can read, or it cannot be reached.
+            UnavailableError: no store that the reader can read.
         """
-        if self._local and reader and reader == self._local.domain:
-            try:
-                return self._local.put(tensors, ttl_s=ttl_s, now=now)
-            except ExhaustedError:
-                if self._network is None:
-                    raise
-        return self._required_network().put(tensors, ttl_s=ttl_s, now=now)
+        found = [self._network] if self._network else []
+        if self._local and reader == self._local.domain:
+            found.insert(0, self._local)
+        if not found:
+            raise UnavailableError(
+                "the next stage does not share memory with this worker, and there is no network"
+                " store: set TRIDENTSERVE_REDIS_URL"
+            )
+        return tuple(found)
 
     def get(self, ref: TensorRef) -> Mapping[str, Tensor]:
         """Read a set from the store that the reference names.
@@ -128,14 +118,6 @@ class Stores:
             if store and store.name == name:
                 return store
         raise TensorMissingError(f"this worker cannot read the {name!r} store")
-
-    def _required_network(self) -> TensorStore:
-        if self._network is None:
-            raise UnavailableError(
-                "the next stage does not share memory with this worker, and there is no network"
-                " store: set TRIDENTSERVE_REDIS_URL"
-            )
-        return self._network
 
 
 def open_stores(

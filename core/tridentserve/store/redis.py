@@ -110,14 +110,13 @@ class RedisStore:
         with self._lock:
             self._require_open()
             self._sending[key] = (layout.size_bytes, now + ttl_s)
-        written = False
         try:
-            with _failures():
-                self._check_policy()
-                self._send(key, data, ttl_s)
-            written = True
-        finally:
-            kept = self._settle(key, written)
+            kept = self._write(key, data, ttl_s)
+        except ExhaustedError:
+            # Its first chunks take the room; what a server that is away has is left to `reap`.
+            with suppress(UnavailableError):
+                self._delete_doomed()
+            raise
         if not kept:
             self._delete_doomed()
             raise UnavailableError("the store is closed")
@@ -201,6 +200,17 @@ class RedisStore:
             raise TensorMissingError(f"{keys[found.index(None)]} is not in Redis (any more)")
         return [chunk for chunk in found if chunk is not None]
 
+    def _write(self, key: str, data: memoryview, ttl_s: float) -> bool:
+        written = False
+        try:
+            with _failures():
+                self._check_policy()
+                self._send(key, data, ttl_s)
+            written = True
+        finally:
+            kept = self._settle(key, written)
+        return kept
+
     def _send(self, key: str, data: memoryview, ttl_s: float) -> None:
         pipeline = self._client.pipeline(transaction=False)
         for number, chunk_key in enumerate(self._chunk_keys(key, data.nbytes)):
@@ -230,9 +240,6 @@ class RedisStore:
             (self._held if kept else self._doomed)[key] = entry
         if not written:
             self._policy_checked = False  # a server that comes back may be set up differently
-            # Its first chunks may be there. `reap` tries again where the server is away.
-            with suppress(UnavailableError):
-                self._delete_doomed()
         return kept
 
     def _delete_doomed(self) -> None:

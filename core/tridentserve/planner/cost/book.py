@@ -130,7 +130,7 @@ class Book:
 
 
 def _unmeasured(cells: Mapping[CellKey, Cell], key: CellKey, peak_bytes: int) -> Cell:
-    """A cell before its first call, with the bound of a batch where one picture is only profiled."""
+    """A cell before its first call, with its bound if it is a batch of a profiled picture."""
     one = cells.get(replace(key, batch=1))
     new = Cell(mean_s=0.0, variance=0.0, count=0, peak_bytes=peak_bytes)
     if key.batch == 1 or one is None or one.count or one.prior_s <= 0:
