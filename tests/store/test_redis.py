@@ -268,6 +268,9 @@ def test_a_server_that_hangs_is_unavailable_after_the_timeout(
             store.put(tensors(), ttl_s=60, now=0)
 
     assert dict(store.get(ref)) == tensors()
+    # What was on its way is written after all, and deleted, as no reference to it exists.
+    store.reap(now=1)
+    assert len(redis_server.keys()) == 4
     store.close()
 
 
