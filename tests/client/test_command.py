@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.client import tls
+from tests.client.conftest import Gate
 from tests.router.conftest import Town, picture, until
 
 from tridentserve import errors
@@ -104,6 +106,35 @@ async def test_an_output_that_cannot_be_is_found_out_before_anything_is_asked(
     assert town.sample("tridentserve_requests_arrived_total") == 0
 
 
+async def test_a_folder_in_the_place_of_one_of_several_pictures_is_found_out_before(
+    town: Town, tmp_path: Path
+) -> None:
+    (tmp_path / "fox-2.png").mkdir()
+    assert await run(town, "-o", str(tmp_path / "fox.png"), "--count", "2") == INVALID
+    assert town.sample("tridentserve_requests_arrived_total") == 0
+
+
+def test_what_may_not_be_written_is_found_out_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "fox.png"
+    file.touch()
+    # Root, as which these tests may run, may write everything.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != file)
+
+    assert command.run(parse("--endpoint", "127.0.0.1:1", "-o", str(file))) == INVALID
+    assert f"nothing can be written to {file}" in capsys.readouterr().err
+
+
+async def test_a_device_takes_a_picture_whatever_its_folder(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await town.chain()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != Path("/dev"))
+
+    assert await run(town, "-o", "/dev/null") == 0
+
+
 async def test_no_workers_yet_has_an_exit_status(town: Town, tmp_path: Path) -> None:
     assert await run(town, "-o", str(tmp_path / "fox.png")) == UNAVAILABLE
 
@@ -116,6 +147,32 @@ def test_a_missing_extra_is_named_with_the_command_that_brings_it(
 
     assert command.run(args) == UNAVAILABLE
     assert "pip install tridentserve[client]" in capsys.readouterr().err
+
+
+async def test_headers_and_trust_reach_what_stands_before_the_router(
+    gate: Gate, tmp_path: Path
+) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.write_bytes(tls.CERTIFICATE)
+    where = ("--endpoint", gate.address, "--tls-ca", str(authority))
+    args = parse(*where, "--header", "Authorization: Bearer x:y", "--header", "x-team: art")
+    result = await command._generate(args)
+
+    assert result.finished.seed == 7
+    assert {("authorization", "Bearer x:y"), ("x-team", "art")} <= set(gate.metadata)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--header", "Bearer x"), ("--header", "grün: x"), ("--header", "x: ü"), ("--tls-ca", "none")],
+)
+def test_headers_and_authorities_that_are_none_are_named(
+    wrong: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = parse("--endpoint", "127.0.0.1:1", "-o", str(tmp_path / "fox.png"), *wrong)
+
+    assert command.run(args) == INVALID
+    assert capsys.readouterr().err.startswith(f"tridentserve generate: {wrong[0]}: ")
 
 
 async def test_a_timeout_has_an_exit_status(town: Town, tmp_path: Path) -> None:

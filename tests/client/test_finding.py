@@ -81,6 +81,27 @@ async def test_a_kubeconfig_that_is_none_is_named(tmp_path: Any, content: str) -
         await find_endpoint(pipeline="flux", namespace=None, kubeconfig=str(path))
 
 
+@pytest.mark.parametrize("authority", ["abc", "bm8gY2VydGlmaWNhdGU="])
+async def test_a_kubeconfig_whose_authority_is_no_certificate_is_named(
+    tmp_path: Any, authority: str
+) -> None:
+    path = tmp_path / "config"
+    path.write_text(
+        f"""
+apiVersion: v1
+kind: Config
+current-context: here
+contexts: [{{name: here, context: {{cluster: c, user: u}}}}]
+clusters:
+- name: c
+  cluster: {{server: "https://127.0.0.1:1", certificate-authority-data: {authority}}}
+users: [{{name: u, user: {{}}}}]
+"""
+    )
+    with pytest.raises(errors.InvalidFieldError, match="config cannot be used"):
+        await find_endpoint(pipeline="flux", namespace=None, kubeconfig=str(path))
+
+
 async def test_an_api_server_that_does_not_answer_is_unavailable(tmp_path: Any) -> None:
     path = tmp_path / "config"
     path.write_text(

@@ -1,9 +1,12 @@
 """What the client makes of a router's answers."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
+import grpc
 import pytest
+from tests.client import tls
+from tests.client.conftest import Gate
 from tests.router.bad_requests import MODEL
 from tests.router.conftest import Town, picture, until
 from tests.router.scripted import Scripted
@@ -23,7 +26,7 @@ from tridentserve.client import (
 from tridentserve.client.values import read_event
 from tridentserve.domain.ids import RequestId
 from tridentserve.domain.stages import STAGES
-from tridentserve.rpc.v1 import generation_pb2
+from tridentserve.rpc.v1 import common_pb2, generation_pb2
 
 E, D, C = STAGES
 FOX = Request(prompt="a fox", seed=7)
@@ -131,6 +134,66 @@ async def test_nobody_there_is_unavailable() -> None:
             await client.cancel(RequestId("x"))
 
 
+async def test_what_ends_tls_before_the_router_is_spoken_to_with_headers(gate: Gate) -> None:
+    credentials = grpc.ssl_channel_credentials(tls.CERTIFICATE)
+    metadata = [("authorization", "Bearer x")]
+    async with GenerationClient(gate.address, credentials=credentials, metadata=metadata) as client:
+        result = await client.generate(FOX)
+
+    assert result.finished.seed == 7
+    assert ("authorization", "Bearer x") in gate.metadata
+
+
+async def test_a_certificate_that_nobody_trusts_is_unavailable(gate: Gate) -> None:
+    async with GenerationClient(gate.address, credentials=grpc.ssl_channel_credentials()) as client:
+        with pytest.raises(errors.UnavailableError):
+            await client.generate(FOX)
+
+
+async def test_a_client_made_before_any_event_loop_works_in_the_one_of_its_first_call(
+    town: Town,
+) -> None:
+    await town.chain()
+    client = await asyncio.to_thread(GenerationClient, town.router.address)
+    async with client:
+        result = await client.generate(FOX)
+
+    assert result.media == (picture(),)
+
+
+async def test_a_closed_client_says_so_to_those_who_wait_and_those_who_come(
+    town: Town, client: GenerationClient
+) -> None:
+    await town.worker("encode", E, held=True)
+    asking = asyncio.create_task(client.generate(FOX))
+    await town.members["encode"].busy()
+    await client.close()
+
+    with pytest.raises(errors.UnavailableError, match="client is closed"):
+        await asking
+    with pytest.raises(errors.UnavailableError, match="client is closed"):
+        await client.describe()
+    town.members["encode"].free()
+    await town.settled()
+
+
+@pytest.mark.parametrize("timeout_s", [float("inf"), 1e12])
+async def test_a_timeout_beyond_all_bounds_is_none(
+    town: Town, client: GenerationClient, timeout_s: float
+) -> None:
+    await town.chain()
+
+    assert (await client.generate(FOX, timeout_s=timeout_s)).media == (picture(),)
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan")])
+async def test_a_timeout_that_is_none_is_named(client: GenerationClient, timeout_s: float) -> None:
+    with pytest.raises(errors.InvalidFieldError) as caught:
+        await client.generate(FOX, timeout_s=timeout_s)
+
+    assert caught.value.field == "timeout_s"
+
+
 async def test_the_timeout_is_hard(town: Town, client: GenerationClient) -> None:
     await town.worker("encode", E, held=True)
     with pytest.raises(errors.DeadlineExceededError):
@@ -215,7 +278,22 @@ async def test_programs_without_a_loop_have_a_blocking_call(town: Town) -> None:
 
 
 def test_events_of_a_newer_router_are_passed_over() -> None:
+    upscale = cast(Any, 9)  # a stage that is yet to come
+    start = generation_pb2.GenerateEvent(stage_start=generation_pb2.StageStart(stage=upscale))
     assert read_event(generation_pb2.GenerateEvent()) is None
+    assert read_event(start) is None
+
+
+def test_timings_of_stages_yet_to_come_cost_no_picture() -> None:
+    timings = [
+        common_pb2.StageTiming(stage=cast(Any, 9)),
+        common_pb2.StageTiming(stage=common_pb2.STAGE_DECODE),
+    ]
+    finished = generation_pb2.GenerateFinished(timings=timings)
+    found = read_event(generation_pb2.GenerateEvent(finished=finished))
+
+    assert isinstance(found, Finished)
+    assert [timing.stage for timing in found.timings] == [C]
 
 
 def test_unknown_predictions_are_none() -> None:

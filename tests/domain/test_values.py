@@ -17,7 +17,7 @@ from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.domain.tensors import ITEM_BYTES, Tensor
 from tridentserve.domain.work import Generation, Request
 
-DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
 def pool(stage: Stage, workers: int, fraction: int = 100, devices: int = 0) -> PoolPlan:
@@ -49,6 +49,11 @@ def test_every_name_becomes_a_valid_dns_label(name: str, limit: int) -> None:
 
     assert len(bounded) <= limit
     assert DNS_LABEL.fullmatch(bounded)
+
+
+def test_a_pipeline_that_begins_with_a_digit_has_a_router_that_does_not() -> None:
+    assert router_name("3d-art").startswith("x3d-art-router-")
+    assert router_name("3d-art") != router_name("x3d-art")
 
 
 @given(names=st.lists(st.text(max_size=80), min_size=2, max_size=2, unique=True))

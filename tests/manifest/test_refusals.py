@@ -103,6 +103,22 @@ BAD: list[tuple[str, Any, str | None]] = [
     (f"{TEMPLATE}.resources.limits", {"memory": True}, f"{TEMPLATE}.resources.limits.memory"),
     (f"{TEMPLATE}.nodeSelector", {"gpu": "a b"}, f"{TEMPLATE}.nodeSelector.gpu"),
     (f"{TEMPLATE}.tolerations", [{"operator": "In"}], f"{TEMPLATE}.tolerations[0].operator"),
+    (f"{TEMPLATE}.tolerations", [{"value": "x"}], f"{TEMPLATE}.tolerations[0].operator"),
+    (
+        f"{TEMPLATE}.tolerations",
+        [{"key": "a", "operator": "Exists", "value": "x"}],
+        f"{TEMPLATE}.tolerations[0].value",
+    ),
+    (
+        f"{TEMPLATE}.tolerations",
+        [{"key": "a", "tolerationSeconds": 3}],
+        f"{TEMPLATE}.tolerations[0].effect",
+    ),
+    (
+        f"{TEMPLATE}.env",
+        [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "a b"}}}],
+        f"{TEMPLATE}.env[0].valueFrom.secretKeyRef.key",
+    ),
     (f"{TEMPLATE}.env", [{"value": "1"}], f"{TEMPLATE}.env[0].name"),
     (f"{TEMPLATE}.env", [{"name": "2BAD"}], f"{TEMPLATE}.env[0].name"),
     (f"{TEMPLATE}.env", [{"name": "POD_IP", "value": "::1"}], f"{TEMPLATE}.env[0].name"),

@@ -17,11 +17,14 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
+
+import grpc
 
 from tridentserve import errors
 from tridentserve.client.finding import find_endpoint
@@ -57,7 +60,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="tell how it went as one JSON object")
     where = parser.add_argument_group("where", "without --endpoint, through the kubeconfig")
-    where.add_argument("--endpoint", help="host:port of the router")
+    where.add_argument("--endpoint", help="host:port of the router, or of what stands before it")
+    where.add_argument(
+        "--tls", action="store_true", help="what stands before the router ends TLS (plain text)"
+    )
+    where.add_argument(
+        "--tls-ca", type=Path, help="file of the authorities to trust, PEM; turns --tls on"
+    )
+    where.add_argument(
+        "--header", action="append", default=[], help="NAME: VALUE to send along; may be repeated"
+    )
     where.add_argument("--pipeline", help="its name (the only one there)")
     where.add_argument("-n", "--namespace", help="its namespace (the context's)")
     where.add_argument("--kubeconfig", help="file (KUBECONFIG, then ~/.kube/config)")
@@ -97,16 +109,45 @@ def _files(output: Path, count: int) -> list[Path]:
     """Where the pictures go; looked at before anything is asked for."""
     if not output.parent.is_dir():
         raise errors.InvalidFieldError("--output", f"there is no folder {output.parent}")
-    if output.is_dir():
-        raise errors.InvalidFieldError("--output", f"{output} is a folder; name a file in it")
-    if not os.access(output.parent, os.W_OK):
-        raise errors.InvalidFieldError("--output", f"nothing can be written to {output.parent}")
-    if count <= 1:
-        return [output]
-    return [output.with_name(f"{output.stem}-{n}{output.suffix}") for n in range(1, count + 1)]
+    files = [output]
+    if count > 1:
+        names = (f"{output.stem}-{n}{output.suffix}" for n in range(1, count + 1))
+        files = [output.with_name(name) for name in names]
+    for folder in (file for file in (output, *files) if file.is_dir()):
+        raise errors.InvalidFieldError("--output", f"{folder} is a folder; name a file in it")
+    for file in files:
+        written = file if file.exists() else file.parent
+        if not os.access(written, os.W_OK):
+            raise errors.InvalidFieldError("--output", f"nothing can be written to {written}")
+    return files
+
+
+def _credentials(args: argparse.Namespace) -> grpc.ChannelCredentials | None:
+    if args.tls_ca is None:
+        return grpc.ssl_channel_credentials() if args.tls else None
+    try:
+        return grpc.ssl_channel_credentials(args.tls_ca.read_bytes())
+    except OSError as error:
+        raise errors.InvalidFieldError("--tls-ca", str(error)) from None
+
+
+def _metadata(headers: list[str]) -> list[tuple[str, str]]:
+    """As gRPC takes them, which fails with words of its own over any other."""
+    found = []
+    for header in headers:
+        name, colon, value = (part.strip() for part in header.partition(":"))
+        if not (
+            colon and re.fullmatch(r"[0-9a-zA-Z_.-]+", name) and re.fullmatch(r"[ -~]*", value)
+        ):
+            raise errors.InvalidFieldError(
+                "--header", "must be NAME: VALUE in ASCII, as in 'authorization: Bearer …'"
+            )
+        found.append((name.lower(), value))
+    return found
 
 
 async def _generate(args: argparse.Namespace) -> Result:
+    credentials, metadata = _credentials(args), _metadata(args.header)
     endpoint = args.endpoint or await find_endpoint(
         pipeline=args.pipeline, namespace=args.namespace, kubeconfig=args.kubeconfig
     )
@@ -122,7 +163,8 @@ async def _generate(args: argparse.Namespace) -> Result:
         deadline_s=args.deadline_seconds,
         output_format=args.output_format,
     )
-    async with GenerationClient(endpoint) as client:
+    client = GenerationClient(endpoint, credentials=credentials, metadata=metadata)
+    async with client:
         with _Progress() as progress:
             return await client.generate(
                 request, timeout_s=args.timeout_seconds, on_event=progress.show

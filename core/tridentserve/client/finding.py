@@ -115,6 +115,7 @@ async def _router_pods(namespace: str | None, kubeconfig: str | None) -> tuple[l
             config_file=path, client_configuration=configuration, persist_config=False
         )
         _, active = loaders.list_kube_config_contexts(config_file=path)
+        client = ApiClient(configuration)  # reads the certificates
     # The library fails in ways of its own over a file that is empty, cut off or of something else.
     except (
         loaders.ConfigException,
@@ -123,10 +124,11 @@ async def _router_pods(namespace: str | None, kubeconfig: str | None) -> tuple[l
         TypeError,
         KeyError,
         AttributeError,
+        ValueError,
     ) as error:
         raise InvalidFieldError("--kubeconfig", f"{path} cannot be used: {error}") from None
     namespace = namespace or active.get("context", {}).get("namespace") or "default"
-    async with ApiClient(configuration) as client:
+    async with client:
         return await _list(client, namespace), namespace
 
 

@@ -1,14 +1,17 @@
 """The client: asks for media, hears events, cancels by going away.
 
-Errors are those of `tridentserve.errors`; no gRPC type gets out. It does not try again by itself:
+Errors are those of `tridentserve.errors`; no gRPC error gets out. It does not try again by itself:
 whether an ExhaustedError's `retry_after_s` is worth waiting is the caller's decision.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import isnan
 from types import TracebackType
 from typing import Self
 
+import grpc
 from grpc import aio
 
 from tridentserve.client.values import (
@@ -23,24 +26,44 @@ from tridentserve.client.values import (
     read_event,
 )
 from tridentserve.domain.ids import RequestId
-from tridentserve.errors import UnavailableError
+from tridentserve.errors import InvalidFieldError, UnavailableError
 from tridentserve.rpc import status
 from tridentserve.rpc.client import channel
 from tridentserve.rpc.v1 import generation_pb2, generation_pb2_grpc
 
+Metadata = Sequence[tuple[str, str]]
+
 _SHORT_S = 10.0
+_LONGEST_S = 1e9
+"""Three decades; with much more, gRPC says at once that they have passed."""
 _ENDED_EARLY = "the stream ended before the request was finished"
+_CLOSED = "the client is closed"
 
 
 class GenerationClient:
-    """A connection to one pipeline's router; use it as an async context manager."""
+    """A connection to one pipeline's router; use it as an async context manager.
 
-    def __init__(self, endpoint: str) -> None:
-        """Prepare for `host:port`; it connects when first used."""
-        self._channel = channel(endpoint)
-        self._stub: generation_pb2_grpc.GenerationServiceAsyncStub = (
-            generation_pb2_grpc.GenerationServiceStub(self._channel)
-        )
+    It may be made anywhere, and belongs to the event loop of its first call.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Metadata = (),
+    ) -> None:
+        """Prepare; it connects when first used.
+
+        Args:
+            endpoint: `host:port` of the router, or of what stands before it.
+            credentials: of what ends TLS before the router, such as
+                `grpc.ssl_channel_credentials()`; None for plain text, which the router speaks.
+            metadata: goes with every call, such as `("authorization", "Bearer …")`.
+        """
+        self._endpoint, self._credentials, self._metadata = endpoint, credentials, tuple(metadata)
+        self._channel: aio.Channel | None = None
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         """Nothing is sent yet."""
@@ -57,7 +80,9 @@ class GenerationClient:
 
     async def close(self) -> None:
         """Close the connection, which cancels what still runs on it."""
-        await self._channel.close()
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
 
     async def stream(
         self, request: Request, *, timeout_s: float | None = None
@@ -69,18 +94,24 @@ class GenerationClient:
         Raises:
             InvalidFieldError: a value is wrong; names the field.
             ExhaustedError: the queue is full, or the deadline cannot be met.
-            UnavailableError: no router, or no workers yet, or the router went away.
+            UnavailableError: no router, or no workers yet, or the router went away, or the client
+                was closed.
             DeadlineExceededError: `timeout_s` has passed.
             TridentServeError: anything else that ended it.
         """
-        call = self._stub.Generate(request.to_message(), timeout=timeout_s)
+        if timeout_s is not None and (isnan(timeout_s) or timeout_s <= 0):
+            raise InvalidFieldError("timeout_s", f"{timeout_s:g}; must be above 0 seconds")
+        call = self._stub().Generate(
+            request.to_message(),
+            timeout=None if timeout_s is None else min(timeout_s, _LONGEST_S),
+            metadata=self._metadata,
+        )
         try:
-            async for message in call:
-                event = read_event(message)
-                if event is not None:
-                    yield event
-        except aio.AioRpcError as error:
-            raise status.from_call(error) from None
+            with self._own_errors():
+                async for message in call:
+                    event = read_event(message)
+                    if event is not None:
+                        yield event
         finally:
             call.cancel()
 
@@ -126,12 +157,12 @@ class GenerationClient:
             NotFoundError: it is not running there (any more).
             UnavailableError: no router.
         """
-        try:
-            await self._stub.Cancel(
-                generation_pb2.CancelRequest(request_id=request), timeout=_SHORT_S
+        with self._own_errors():
+            await self._stub().Cancel(
+                generation_pb2.CancelRequest(request_id=request),
+                timeout=_SHORT_S,
+                metadata=self._metadata,
             )
-        except aio.AioRpcError as error:
-            raise status.from_call(error) from None
 
     async def describe(self) -> Description:
         """What is served.
@@ -139,16 +170,43 @@ class GenerationClient:
         Raises:
             UnavailableError: no router.
         """
-        try:
-            message = await self._stub.Describe(
-                generation_pb2.DescribeGenerationRequest(), timeout=_SHORT_S
+        with self._own_errors():
+            message = await self._stub().Describe(
+                generation_pb2.DescribeGenerationRequest(),
+                timeout=_SHORT_S,
+                metadata=self._metadata,
             )
-        except aio.AioRpcError as error:
-            raise status.from_call(error) from None
         return read_description(message)
 
+    def _stub(self) -> "generation_pb2_grpc.GenerationServiceAsyncStub":
+        if self._closed:
+            raise UnavailableError(_CLOSED)
+        if self._channel is None:
+            self._channel = channel(self._endpoint, self._credentials)
+        return generation_pb2_grpc.GenerationServiceStub(self._channel)
 
-def generate(endpoint: str, request: Request, *, timeout_s: float | None = None) -> Result:
+    @contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except aio.AioRpcError as error:
+            raise status.from_call(error) from None
+        except asyncio.CancelledError:
+            # gRPC says of a channel that is closed what asyncio says of a task that is cancelled.
+            task = asyncio.current_task()
+            if self._closed and task is not None and not task.cancelling():
+                raise UnavailableError(_CLOSED) from None
+            raise
+
+
+def generate(
+    endpoint: str,
+    request: Request,
+    *,
+    timeout_s: float | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
+    metadata: Metadata = (),
+) -> Result:
     """The same for programs without an event loop: blocks until the media are there.
 
     Raises:
@@ -156,7 +214,8 @@ def generate(endpoint: str, request: Request, *, timeout_s: float | None = None)
     """
 
     async def once() -> Result:
-        async with GenerationClient(endpoint) as client:
+        client = GenerationClient(endpoint, credentials=credentials, metadata=metadata)
+        async with client:
             return await client.generate(request, timeout_s=timeout_s)
 
     return asyncio.run(once())

@@ -182,11 +182,11 @@ def read_event(message: generation_pb2.GenerateEvent) -> Event | None:
                 deadline_s=message.accepted.deadline_unix_seconds or None,
             )
         case "stage_start":
-            return StageStarted(
-                stage=convert.stage_from(message.stage_start.stage),
-                worker=WorkerId(message.stage_start.worker),
-                attempt=message.stage_start.attempt,
-            )
+            start = message.stage_start
+            stage = convert.known_stage(start.stage)
+            if stage is None:
+                return None
+            return StageStarted(stage=stage, worker=WorkerId(start.worker), attempt=start.attempt)
         case "step":
             return Step(step=message.step.step, steps=message.step.steps)
         case "media":
@@ -205,15 +205,19 @@ def _finished(message: generation_pb2.GenerateFinished) -> Finished:
         revision=Revision(message.revision),
         digest=ContentDigest(message.digest),
         plan=PlanId(message.plan_id),
-        timings=tuple(_timing(timing) for timing in message.timings),
+        timings=tuple(
+            _timing(stage, timing)
+            for timing in message.timings
+            if (stage := convert.known_stage(timing.stage))
+        ),
         total_s=message.total_seconds,
         deadline_met=message.deadline_met,
     )
 
 
-def _timing(message: common_pb2.StageTiming) -> StageTiming:
+def _timing(stage: Stage, message: common_pb2.StageTiming) -> StageTiming:
     return StageTiming(
-        stage=convert.stage_from(message.stage),
+        stage=stage,
         worker=WorkerId(message.worker),
         node=NodeId(message.node),
         wait_s=message.wait_seconds,

@@ -68,12 +68,16 @@ _HASH_CHARACTERS = 8
 def bounded_name(name: str, limit: int = _NAME_LIMIT) -> str:
     """A valid DNS label that starts like `name`; a longer one is cut and ends in a hash of it.
 
+    It starts with a letter (RFC 1035), which Services must before Kubernetes 1.36.
+
     >>> bounded_name("flux-encode-100-a1b2c3")
     'flux-encode-100-a1b2c3'
     >>> bounded_name("x" * 80) == "x" * 54 + "-" + hashlib.sha256(b"x" * 80).hexdigest()[:8]
     True
     """
     valid = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")
+    if valid[:1].isdigit():
+        valid = f"x{valid}"
     if name and len(valid) <= limit and valid == name:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:_HASH_CHARACTERS]

@@ -23,7 +23,9 @@ class KeyRef(ApiObject):
     """A key of a ConfigMap or Secret of the pipeline's namespace."""
 
     name: ObjectName = Field(description="Name of the ConfigMap or Secret.")
-    key: str = Field(min_length=1, max_length=253, description="The key.")
+    key: str = Field(
+        min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$", description="The key."
+    )
     optional: bool | None = Field(default=None, description="True lets the pod start without it.")
 
 
@@ -89,6 +91,30 @@ class TaintEffect(StrEnum):
 
 class Toleration(ApiObject):
     """A taint that the pods put up with."""
+
+    rules = (
+        Rule(
+            cel="has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+            message="must be Exists where key is left out",
+            field=".operator",
+            holds=lambda self: self.key is not None or self.operator is TolerationOperator.EXISTS,
+        ),
+        Rule(
+            cel="!has(self.operator) || self.operator != 'Exists' || !has(self.value)"
+            " || self.value == ''",
+            message="must be left out where operator is Exists",
+            field=".value",
+            holds=lambda self: self.operator is not TolerationOperator.EXISTS or not self.value,
+        ),
+        Rule(
+            cel="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            message="must be NoExecute where tolerationSeconds is given",
+            field=".effect",
+            holds=lambda self: (
+                self.toleration_seconds is None or self.effect is TaintEffect.NO_EXECUTE
+            ),
+        ),
+    )
 
     key: LabelKey | None = Field(default=None, description="Key of the taint; all if left out.")
     operator: TolerationOperator | None = Field(

@@ -28,10 +28,15 @@ def stage_from(number: common_pb2.Stage.ValueType, field: str = "stage") -> Stag
     Raises:
         InvalidFieldError: unspecified, or a number that this version does not know.
     """
-    stage = _TO_STAGE.get(number)
+    stage = known_stage(number)
     if stage is None:
         raise InvalidFieldError(field, f"{number} is no stage; use encode, diffuse or decode")
     return stage
+
+
+def known_stage(number: common_pb2.Stage.ValueType) -> Stage | None:
+    """The stage of a message; None where this version does not know it."""
+    return _TO_STAGE.get(number)
 
 
 def stage_to(stage: Stage) -> common_pb2.Stage.ValueType:

@@ -53,7 +53,7 @@ class RouterMetrics:
         pipeline, own = self._pipeline, ["pipeline"]
         self.arrived = Counter(
             "tridentserve_requests_arrived_total",
-            "Requests that reached admission, whatever became of them.",
+            "Valid new requests, whatever became of them: the load that sizes follow.",
             own,
             registry=registry,
         ).labels(pipeline)
@@ -130,7 +130,7 @@ class WorkerMetrics:
             "tridentserve_stage_batch_size",
             "Requests that ran in one call.",
             own,
-            buckets=(1, 2, 4, 8, 16, 32),
+            buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
         self._batch = {stage: batch.labels(pipeline, stage, pool) for stage in stages}
