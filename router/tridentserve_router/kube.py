@@ -152,4 +152,8 @@ async def _lines(
             if len(rest) > _LONGEST_LINE:
                 raise ValueError("the API server sends a line without an end")
     finally:
+        # The rest of a watch is not wanted, and to end TLS in order would go on in the background,
+        # beyond the client and at the last beyond the event loop.
+        if response.connection is not None and response.connection.transport is not None:
+            response.connection.transport.abort()
         response.close()
