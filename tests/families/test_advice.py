@@ -56,6 +56,7 @@ def test_advice_stands_above_the_family_and_leaves_to_it_what_it_does_not_say(
         ('{"defaults": {"steps": true}}', r"defaults\.steps: True is not a positive multiple"),
         ('{"defaults": {"guidance": -1}}', r"defaults\.guidance: -1 is no number from 0 up"),
         ('{"defaults": {"guidance": NaN}}', r"defaults\.guidance: nan is no number from 0 up"),
+        ('{"defaults": {"guidance": 1%s}}' % ("0" * 400), r"defaults\.guidance: 10+ is no number"),
         ('{"defaults": {"guidance": "4"}}', r"defaults\.guidance: '4' is no number from 0 up"),
     ],
 )

@@ -1,6 +1,7 @@
 """The content digest changes with everything that makes another model, and with nothing else."""
 
 import os
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -94,9 +95,30 @@ def test_links_count_as_what_they_lead_to(folder: Path, tmp_path: Path) -> None:
 
 
 def test_links_in_a_circle_end(folder: Path) -> None:
+    before = content_digest(folder)
     (folder / "vae" / "up").symlink_to(folder)
+    (folder / "vae" / "here").symlink_to(folder / "vae")
 
-    content_digest(folder)
+    assert content_digest(folder) == before
+
+
+def test_a_folder_with_two_names_counts_under_both_in_whatever_order(
+    folder: Path, tmp_path: Path
+) -> None:
+    copies = tmp_path / "copies"
+    shutil.copytree(folder, copies)
+    for name in ("a", "z"):
+        (folder / name).symlink_to(folder / "vae")
+        shutil.copytree(copies / "vae", copies / name)
+
+    assert content_digest(folder) == content_digest(copies)
+
+
+def test_the_digest_is_the_same_in_every_version_of_ours(folder: Path) -> None:
+    """A worker of yesterday must take today's for one of the same model."""
+    assert (
+        content_digest(folder) == "02ffa9b6387ce64d33b5b9716c7f5f18d95b9d9efce1d78ed740e94958f7b025"
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +127,7 @@ def test_links_in_a_circle_end(folder: Path) -> None:
 def test_a_file_that_is_no_safetensors_is_named(folder: Path, content: bytes) -> None:
     (folder / "vae" / "model.safetensors").write_bytes(content)
 
-    with pytest.raises(InvalidFieldError, match=r"model\.safetensors: is no safetensors"):
+    with pytest.raises(InvalidFieldError, match=r"^vae/model\.safetensors: is no safetensors"):
         content_digest(folder)
 
 

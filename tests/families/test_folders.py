@@ -69,9 +69,9 @@ VAE = "vae/config.json"
         (remove("tokenizer"), "tokenizer: is missing; copy the model folder as a whole"),
         (remove("tokenizer/tokenizer.json"), "tokenizer: has no vocabulary"),
         (remove("tokenizer_3/tokenizer.json"), "tokenizer_3: has no vocabulary"),
-        (remove(WEIGHTS), "text_encoder: has no safetensors file; other formats"),
-        (cut(WEIGHTS, 4), "model.safetensors: is no safetensors file"),
-        (cut(WEIGHTS, 100), "model.safetensors: is no safetensors file"),
+        (remove(WEIGHTS), "text_encoder: has neither model.safetensors nor an index of its shards"),
+        (cut(WEIGHTS, 4), "text_encoder/model.safetensors: is no safetensors file"),
+        (cut(WEIGHTS, 100), "text_encoder/model.safetensors: is no safetensors file"),
         (remove("vae"), "vae/config.json: is missing"),
         (write(VAE, b"\xff"), "vae/config.json: is no JSON"),
         (set_in(VAE, block_out_channels=[]), "block_out_channels: is not a list of sizes"),
@@ -110,13 +110,15 @@ def test_a_stage_needs_no_weights_but_its_own(copy_of: Copy, name: str, stage: S
     ("names", "whole"),
     [
         (("tokenizer.json",), True),
-        (("spiece.model",), True),
+        (("spiece.model", "tokenizer.json"), True),
         (("vocab.json", "merges.txt"), True),
+        # transformers would need a library for it that we do not install.
+        (("spiece.model", "tokenizer_config.json"), False),
         (("vocab.json",), False),
         (("merges.txt", "tokenizer_config.json"), False),
     ],
 )
-def test_a_tokenizer_has_its_vocabulary_in_one_of_three_ways(
+def test_a_tokenizer_has_its_vocabulary_in_one_of_two_ways(
     tmp_path: Path, names: tuple[str, ...], whole: bool
 ) -> None:
     (tmp_path / "tokenizer_2").mkdir()
@@ -131,8 +133,23 @@ def test_a_tokenizer_has_its_vocabulary_in_one_of_three_ways(
     if whole:
         folder.check_files("tokenizer_2")
     else:
-        with pytest.raises(InvalidFieldError, match="tokenizer_2: has no vocabulary"):
+        with pytest.raises(InvalidFieldError, match=r"has no vocabulary, which is tokenizer\.json"):
             folder.check_files("tokenizer_2")
+
+
+@pytest.mark.parametrize(
+    ("lacking", "there"),
+    [("tokenizer_3", "text_encoder_3"), ("text_encoder_3", "tokenizer_3")],
+)
+def test_an_optional_encoder_and_its_tokenizer_go_together(
+    copy_of: Copy, lacking: str, there: str
+) -> None:
+    folder = copy_of("sd3")
+    set_in(INDEX, **{lacking: [None, None]})(folder)
+
+    with pytest.raises(InvalidFieldError, match=f"{lacking}: this model has none, but {there}"):
+        Part(folder, Stage.ENCODE, OPTIONS)
+    Part(folder, Stage.DECODE, OPTIONS)
 
 
 def test_optional_components_may_be_missing_from_the_index(copy_of: Copy) -> None:

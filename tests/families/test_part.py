@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from tridentserve.domain.tensors import Tensor
 from tridentserve.domain.work import Generation
 from tridentserve.errors import CancelledError, InvalidFieldError, StageFailedError
 from tridentserve.families import bridging
+from tridentserve.families.loading import LoadOptions
 from tridentserve.families.part import Part
 from tridentserve.stage.runner import StageRunner, Task
 from tridentserve_decoder.runner import DecodeRunner
@@ -254,6 +256,18 @@ def test_latents_that_are_no_numbers_are_no_picture(
         parts(name)[Stage.DECODE].decode(
             [request_for()], [{"latents": bridging.from_torch(broken)}]
         )
+
+
+@FAMILIES
+def test_a_vae_that_overflows_draws_no_black_picture(
+    copy_of: Callable[[str], Path], parts: Load, request_for: Make, name: str
+) -> None:
+    latents = latents_of(parts(name), request_for())
+    part = Part(copy_of(name), Stage.DECODE, LoadOptions(threads=1))
+    part._pipeline.vae.decoder.conv_out.weight.data.fill_(3e38)
+
+    with pytest.raises(StageFailedError, match="no numbers; try another dtype"):
+        part.decode([request_for()], latents)
 
 
 @FAMILIES

@@ -256,6 +256,23 @@ def test_what_could_not_be_deleted_is_deleted_once_the_server_is_back(
     assert redis_server.keys() == []
 
 
+def test_leases_are_prolonged_while_the_server_refuses_to_delete(
+    store: RedisStore, redis_server: "RedisServer"
+) -> None:
+    kept, doomed = (store.put(tensors(seed=seed), ttl_s=3600, now=0) for seed in (1, 2))
+    with redis_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", "-unlink")
+        with pytest.raises(UnavailableError, match="refuses"):
+            store.delete(doomed)
+        for name in chunk_names(kept):
+            client.pexpire(name, 10_000)  # as if a part of the lease were over
+        store.reap(now=100)
+        left_s = [client.pttl(name) / 1000 for name in chunk_names(kept)]
+        client.execute_command("ACL", "SETUSER", "default", "+unlink")
+
+    assert min(left_s) > 15
+
+
 def test_a_server_that_hangs_is_unavailable_after_the_timeout(
     redis_server: "RedisServer",
 ) -> None:
@@ -294,7 +311,13 @@ def test_a_url_that_is_none_is_refused_without_quoting_its_password() -> None:
     assert "Xk3v" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["", "localhost:6379", "http://localhost"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "localhost:6379", "http://localhost"),
+        *("redis://localhost?foo=1", "redis://localhost?protocol=9"),
+    ],
+)
 def test_a_url_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InvalidFieldError, match="write redis://"):
         RedisStore(url)

@@ -179,6 +179,39 @@ def test_a_process_without_descriptors_left_is_a_full_store_and_no_crash(
     assert dict(store.get(ref)) == tensors()
 
 
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.ENOMEM])
+@pytest.mark.parametrize("call", ["os.open", "tridentserve.store.slots.mmap.mmap"])
+def test_a_readers_own_trouble_does_not_make_a_set_missing(
+    shm_directory: Path, call: str, number: int
+) -> None:
+    producer = SharedMemoryStore(shm_directory, capacity_bytes=16 * MIB)
+    consumer = SharedMemoryStore(shm_directory, capacity_bytes=16 * MIB)
+    ref = producer.put(tensors(), ttl_s=60, now=0)
+
+    trouble = OSError(number, os.strerror(number))
+    with (
+        patch(call, side_effect=trouble),
+        pytest.raises(UnavailableError, match=os.strerror(number)),
+    ):
+        consumer.get(ref)
+    assert dict(consumer.get(ref)) == tensors()
+    consumer.close()
+    producer.close()
+
+
+def test_a_folder_of_an_owner_that_is_gone_makes_its_sets_missing(
+    shm_directory: Path,
+) -> None:
+    producer = SharedMemoryStore(shm_directory, capacity_bytes=16 * MIB)
+    consumer = SharedMemoryStore(shm_directory, capacity_bytes=16 * MIB)
+    ref = producer.put(tensors(), ttl_s=60, now=0)
+    producer.close()
+
+    with pytest.raises(TensorMissingError, match="is gone"):
+        consumer.get(ref)
+    consumer.close()
+
+
 @pytest.mark.parametrize("content", [b"", b"x", bytes(64), bytes(4096)])
 def test_a_file_that_is_no_slot_is_refused(
     store: SharedMemoryStore, shm_directory: Path, content: bytes

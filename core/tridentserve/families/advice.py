@@ -8,7 +8,7 @@ steps or guidance says so in a file beside its index; what it leaves out, the fa
 The file is part of the content digest, so two workers never hold different advice on one model.
 """
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -65,8 +65,9 @@ def _whole(asked: Mapping[str, object], name: str, usual: int, multiple: int) ->
 
 def _guidance(asked: Mapping[str, object], usual: float) -> float:
     value = asked.get("guidance", usual)
-    # To Python a bool is a number, and it reads NaN and Infinity where JSON has no such numbers.
+    # To Python a bool is a number; it reads NaN and Infinity, which JSON does not have, and whole
+    # numbers that no float holds.
     number = None if isinstance(value, bool) or not isinstance(value, int | float) else value
-    if number is not None and math.isfinite(number) and number >= 0:
+    if number is not None and 0 <= number <= sys.float_info.max:
         return float(number)
     raise InvalidFieldError(f"{ADVICE}: {_KEY}.guidance", f"{value!r} is no number from 0 up")

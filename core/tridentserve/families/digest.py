@@ -34,7 +34,7 @@ def content_digest(folder: Path) -> ContentDigest:
         name = path.relative_to(folder).as_posix()
         try:
             size = path.stat().st_size
-            content = _content(path, size)
+            content = _content(path, size, name)
         except OSError as error:
             raise InvalidFieldError(name, f"cannot be read: {error.strerror}") from error
         # Lengths first: without them, a name could end where another's content begins.
@@ -44,23 +44,24 @@ def content_digest(folder: Path) -> ContentDigest:
     return ContentDigest(digest.hexdigest())
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise InvalidFieldError(str(error.filename), f"cannot be read: {error.strerror}") from error
+def _files(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    # Links are followed, since model caches consist of them; a circle is walked once. A folder that
+    # two names lead to counts under both: which one is seen first would depend on the directory.
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise InvalidFieldError(str(folder), f"cannot be read: {error.strerror}") from error
+    for path in paths:
+        if not os.path.isdir(path):
+            yield path
+        elif path.name != _IGNORED:
+            yield from _files(path, above | {real})
 
-    seen: set[str] = set()
-    for root, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(root)
-        # Links are followed, since model caches consist of them; a circle is walked once.
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if name != _IGNORED and not name.startswith(".")]
-        yield from (Path(root, name) for name in files if not name.startswith("."))
 
-
-def _content(path: Path, size: int) -> bytes:
+def _content(path: Path, size: int, name: str) -> bytes:
     if path.suffix == ".json":
         return path.read_bytes()
     if path.suffix != ".safetensors":
@@ -70,6 +71,6 @@ def _content(path: Path, size: int) -> bytes:
         header_bytes = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
         if header_bytes > min(size - 8, _MAX_HEADER_BYTES):
             raise InvalidFieldError(
-                path.name, f"is no safetensors file ({size} bytes); copy the model again"
+                name, f"is no safetensors file ({size} bytes); copy the model again"
             )
         return prefix + file.read(header_bytes)

@@ -19,7 +19,6 @@ from tridentserve.families.protocol import Defaults, Draws
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline
-    from PIL.Image import Image
     from torch import Tensor
 
 WITHOUT_GUIDANCE = "schnell"
@@ -93,14 +92,13 @@ class Flux:
         ).images
         return latents
 
-    def decode(self, pipeline: "FluxPipeline", latents: "Tensor", shape: Shape) -> "list[Image]":
-        """The last lines of the pipeline's call."""
+    def decode(self, pipeline: "FluxPipeline", latents: "Tensor", shape: Shape) -> "Tensor":
+        """The last lines of the pipeline's call, but for the image processor's."""
         latents = _unpack(latents, shape, pipeline.vae_scale_factor)
         config = pipeline.vae.config
         latents = latents / config.scaling_factor + config.shift_factor
-        image = pipeline.vae.decode(latents, return_dict=False)[0]
-        pictures: list[Image] = pipeline.image_processor.postprocess(image, output_type="pil")
-        return pictures
+        image: Tensor = pipeline.vae.decode(latents, return_dict=False)[0]
+        return image
 
     def build(self, folder: Path, *, size: str, variant: str) -> None:
         """A random model like dev; variant `schnell` is told no guidance."""

@@ -5,6 +5,7 @@ of components that it does not load. Every complaint names the file and says wha
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from typing import Any
 from tridentserve.errors import InvalidFieldError
 
 INDEX = "model_index.json"
-_LIBRARIES = ("diffusers", "transformers")
-_VOCABULARIES = (("tokenizer.json",), ("spiece.model",), ("vocab.json", "merges.txt"))
+_STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
+"""How each library names its files of weights: STEM[.VARIANT].safetensors, or the index of shards,
+STEM.safetensors.index[.VARIANT].json."""
+_VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +58,14 @@ class ModelFolder:
         """Refuse a component whose files are not there, before a library says so in its own way.
 
         Raises:
-            InvalidFieldError: no folder, a model without weights as safetensors, or a tokenizer
-                without its vocabulary.
+            InvalidFieldError: no folder, a model without all its weights as safetensors, or a
+                tokenizer without its vocabulary.
         """
         folder = self.path / component
         if not folder.is_dir():
             raise InvalidFieldError(component, "is missing; copy the model folder as a whole")
-        if (folder / "config.json").is_file() and not any(folder.glob("*.safetensors")):
-            raise InvalidFieldError(
-                component,
-                "has no safetensors file; other formats of weights can run code and are not read",
-            )
+        if (folder / "config.json").is_file():
+            self.variant(component)
         _, class_name = self.components.get(component) or ("", "")
         # transformers would make up an almost empty one, and every picture be wrong.
         if "Tokenizer" in class_name and not any(
@@ -73,8 +73,49 @@ class ModelFolder:
         ):
             raise InvalidFieldError(
                 component,
-                "has no vocabulary, which is tokenizer.json, spiece.model, or vocab.json with"
-                " merges.txt; copy the model folder as a whole",
+                "has no vocabulary, which is tokenizer.json, or vocab.json with merges.txt (a"
+                " spiece.model alone is not read); copy the model folder as a whole",
+            )
+
+    def variant(self, component: str) -> str | None:
+        """Which variant of a model's weights to load, as `fp16`; None where it has the plain ones.
+
+        Raises:
+            InvalidFieldError: no weights as safetensors, not all of them, or several variants.
+        """
+        library, _ = self.components[component] or ("", "")
+        stem = _STEMS[library]
+        pattern = re.compile(rf"{stem}(?:(\.\w+)?\.safetensors|\.safetensors\.index(\.\w+)?\.json)")
+        names = [path.name for path in (self.path / component).glob("*.safetensors*")]
+        matches = filter(None, map(pattern.fullmatch, names))
+        suffixes = sorted({match[1] or match[2] or "" for match in matches})
+        if not suffixes:
+            raise InvalidFieldError(
+                component,
+                f"has neither {stem}.safetensors nor an index of its shards; copy the model folder"
+                " as a whole (other formats of weights can run code and are not read)",
+            )
+        suffix = suffixes[0]  # "" is that of the plain ones, and comes first
+        if suffix and len(suffixes) > 1:
+            raise InvalidFieldError(
+                component, f"has weights as {' and '.join(suffixes)} only; remove all but one"
+            )
+        # transformers takes a whole file before shards, diffusers after them.
+        if library == "diffusers" or f"{stem}{suffix}.safetensors" not in names:
+            self._check_shards(component, f"{stem}.safetensors.index{suffix}.json")
+        return suffix.removeprefix(".") or None
+
+    def _check_shards(self, component: str, index: str) -> None:
+        content = self.optional_object(f"{component}/{index}")
+        files = content.get("weight_map", {})
+        if not isinstance(files, dict):
+            raise InvalidFieldError(f"{component}/{index}: weight_map", "is not a JSON object")
+        missing = {str(n) for n in files.values() if not (self.path / component / str(n)).is_file()}
+        if missing:
+            raise InvalidFieldError(
+                component,
+                f"lacks {', '.join(sorted(missing))}, of which {index} tells; copy the model folder"
+                " as a whole",
             )
 
     def integer(self, component: str, key: str) -> int:
@@ -132,11 +173,11 @@ def _component(name: str, value: list[object]) -> tuple[str, str] | None:
     match value:
         case [None, None]:
             return None
-        case [str(library), str(class_name)] if library in _LIBRARIES:
+        case [str(library), str(class_name)] if library in _STEMS:
             return library, class_name
     raise InvalidFieldError(
         f"{INDEX}: {name}",
-        f"{value!r} is not of {' or '.join(_LIBRARIES)}; code that comes with a model is never run",
+        f"{value!r} is not of {' or '.join(_STEMS)}; code that comes with a model is never run",
     )
 
 

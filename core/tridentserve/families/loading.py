@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tridentserve.domain.stages import Stage
 from tridentserve.errors import InvalidFieldError
-from tridentserve.families import libraries
+from tridentserve.families import libraries, weights
 from tridentserve.families.folder import INDEX, ModelFolder
 from tridentserve.families.protocol import Family
 
@@ -64,16 +64,11 @@ def load_pipeline(
     """The pipeline object of diffusers with this stage's components and None for all others.
 
     Raises:
-        InvalidFieldError: the folder lacks a component, or its weights as safetensors.
+        InvalidFieldError: the folder lacks a component, or its whole weights as safetensors.
     """
     if options.dtype not in _DTYPES:
         raise InvalidFieldError("dtype", f"{options.dtype!r}; use {', '.join(_DTYPES)}")
-    kept = [name for name in family.components[stage] if folder.has(name)]
-    lacking = set(family.components[stage]) - set(kept) - family.optional
-    if lacking:
-        raise InvalidFieldError(
-            f"{INDEX}: {min(lacking)}", f"this model has none, but {stage} needs it"
-        )
+    kept = _kept(family, folder, stage)
     for name in kept:
         folder.check_files(name)
     known = {name for of_stage in family.components.values() for name in of_stage}
@@ -83,13 +78,10 @@ def load_pipeline(
     import diffusers
     import torch
 
+    models = weights.load_models(folder, kept, getattr(torch, options.dtype))
     # The concrete class: the generic one loads some components that it was told to leave out.
     pipeline = getattr(diffusers, family.class_name).from_pretrained(
-        str(folder.path),
-        **dict.fromkeys(others),
-        dtype=getattr(torch, options.dtype),
-        use_safetensors=True,
-        local_files_only=True,
+        str(folder.path), **models, **dict.fromkeys(others), local_files_only=True
     )
     for name in (*kept, *others):
         loaded = getattr(pipeline, name, None) is not None
@@ -102,3 +94,19 @@ def load_pipeline(
     family.prepare(pipeline, stage, folder)
     on_device: DiffusionPipeline = pipeline.to(options.device)
     return on_device
+
+
+def _kept(family: Family, folder: ModelFolder, stage: Stage) -> list[str]:
+    """What of this stage's components the model has."""
+    kept = [name for name in family.components[stage] if folder.has(name)]
+    absent = set(family.components[stage]) - set(kept)
+    if lacking := absent - family.optional:
+        raise InvalidFieldError(
+            f"{INDEX}: {min(lacking)}", f"this model has none, but {stage} needs it"
+        )
+    # An encoder without its tokenizer would load, and fail with every prompt.
+    if absent and (halves := family.optional & set(kept)):
+        raise InvalidFieldError(
+            f"{INDEX}: {min(absent)}", f"this model has none, but {min(halves)}; it needs both"
+        )
+    return kept

@@ -157,7 +157,8 @@ class Part:
 
         Raises:
             InvalidFieldError: a request that this model cannot draw.
-            StageFailedError: the inputs are not what diffuse hands off, or hold no numbers.
+            StageFailedError: the inputs are not what diffuse hands off, or they or the pictures
+                hold no numbers.
         """
         import torch
 
@@ -166,10 +167,12 @@ class Part:
         latents = self._join(inputs, [1] * len(inputs))[LATENTS]
         if latents.shape[0] != sum(generation.count for generation in generations):
             raise StageFailedError(f"{latents.shape[0]} latents came for another number of images")
-        if not bool(torch.isfinite(latents).all()):
-            raise StageFailedError("the model drew no numbers; try another dtype")
+        _require_numbers(latents)
         with torch.no_grad():
-            images = self._family.decode(self._pipeline, latents, generations[0].shape)
+            image = self._family.decode(self._pipeline, latents, generations[0].shape)
+        # A VAE that overflows in float16 would otherwise deliver a black picture.
+        _require_numbers(image)
+        images = self._pipeline.image_processor.postprocess(image, output_type="pil")
         files = iter([pictures.encode_png(image) for image in images])
         return [tuple(next(files) for _ in range(generation.count)) for generation in generations]
 
@@ -229,6 +232,13 @@ def _require(inputs: Sequence[Mapping[str, Tensor]], names: Set[str]) -> None:
     for given in inputs:
         if set(given) != names:
             raise StageFailedError(f"{sorted(given)} came in, where {sorted(names)} are needed")
+
+
+def _require_numbers(tensor: "torch.Tensor") -> None:
+    import torch
+
+    if not bool(torch.isfinite(tensor).all()):
+        raise StageFailedError("the model drew no numbers; try another dtype")
 
 
 def _generators(generations: Sequence[Generation]) -> "list[torch.Generator]":

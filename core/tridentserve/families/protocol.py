@@ -21,7 +21,6 @@ from tridentserve.families.folder import ModelFolder
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
-    from PIL.Image import Image
     from torch import Generator, Tensor
 
 OnStep = Callable[[object, int, object, dict[str, "Tensor"]], dict[str, "Tensor"]]
@@ -72,7 +71,7 @@ class Family(Protocol):
 
     @property
     def optional(self) -> frozenset[str]:
-        """Components that a model folder may lack."""
+        """Components that a model folder may lack, those of one stage only all together."""
         ...
 
     @property
@@ -112,10 +111,8 @@ class Family(Protocol):
         """Latents, one row a picture; `embeddings` have as many rows."""
         ...
 
-    def decode(
-        self, pipeline: "DiffusionPipeline", latents: "Tensor", shape: Shape
-    ) -> "list[Image]":
-        """One picture a row."""
+    def decode(self, pipeline: "DiffusionPipeline", latents: "Tensor", shape: Shape) -> "Tensor":
+        """What the VAE makes of them, one picture a row; the image processor does the rest."""
         ...
 
     def build(self, folder: Path, *, size: str, variant: str) -> None:

@@ -19,7 +19,6 @@ from tridentserve.families.protocol import Defaults, Draws
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusion3Pipeline
-    from PIL.Image import Image
     from torch import Tensor
 
 WITHOUT_T5 = "without-t5"
@@ -117,13 +116,12 @@ class StableDiffusion3:
 
     def decode(
         self, pipeline: "StableDiffusion3Pipeline", latents: "Tensor", shape: Shape
-    ) -> "list[Image]":
-        """The last lines of the pipeline's call."""
+    ) -> "Tensor":
+        """The last lines of the pipeline's call, but for the image processor's."""
         config = pipeline.vae.config
         latents = latents / config.scaling_factor + config.shift_factor
-        image = pipeline.vae.decode(latents, return_dict=False)[0]
-        pictures: list[Image] = pipeline.image_processor.postprocess(image, output_type="pil")
-        return pictures
+        image: Tensor = pipeline.vae.decode(latents, return_dict=False)[0]
+        return image
 
     def build(self, folder: Path, *, size: str, variant: str) -> None:
         """A random model; variant `without-t5` has no third text encoder."""

@@ -58,7 +58,7 @@ class RedisStore:
         """Prepare; the server is contacted by the first call.
 
         Raises:
-            InvalidFieldError: the URL is none.
+            InvalidFieldError: the URL is none, or has options that nobody knows.
         """
         try:
             self._client = redis.Redis.from_url(
@@ -71,12 +71,15 @@ class RedisStore:
                 command_packer=PythonRespSerializer(_PACK_BYTES, _encode),
                 retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             )
-        except ValueError:
+            # The parser keeps unknown options, and each call would fail on them.
+            pool = self._client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)
+        except (ValueError, TypeError, redis.RedisError):
             # Not the parser's words, which may quote a part of the password.
             raise InvalidFieldError(
                 ENV_REDIS_URL,
                 "is no address of Redis; write redis://:PASSWORD@HOST:6379/0, in the password %2F"
-                " for / and %23 for #",
+                " for / and %23 for #, and only options that Redis clients know",
             ) from None
         self._prefix = prefix
         self._owner = uuid.uuid4().hex
@@ -176,9 +179,11 @@ class RedisStore:
             for entries in (self._held, self._doomed):
                 for key in [key for key, (_, expires_s) in entries.items() if expires_s <= now]:
                     del entries[key]
+        # First, and whatever becomes of the rest: a server may refuse only to delete.
+        with suppress(UnavailableError):
+            self._prolong(now)
         with suppress(UnavailableError):
             self._delete_doomed()
-            self._prolong(now)
 
     def close(self) -> None:
         """Delete what is left of this worker's, where the server can be reached."""

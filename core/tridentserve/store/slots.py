@@ -17,6 +17,7 @@ kill the process with SIGBUS. An idle slot keeps that space from everybody else,
 back what a burst left.
 """
 
+import errno
 import fcntl
 import mmap
 import os
@@ -27,7 +28,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tridentserve.errors import ExhaustedError, TensorCorruptedError, TensorMissingError
+from tridentserve.errors import (
+    ExhaustedError,
+    TensorCorruptedError,
+    TensorMissingError,
+    UnavailableError,
+)
 from tridentserve.store.buffers import BufferPool
 
 _HEADER = struct.Struct("<8sQQ")
@@ -35,6 +41,9 @@ _MAGIC = b"TRDSLOT1"
 _DATA_OFFSET = 64
 _SMALLEST_BYTES = 1 << 16
 _MAPPINGS_KEPT = 64
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""No such file, no folder of the owner's, or a link, which is not followed. Everything else that
+opening says is the reader's own trouble, and no reason to draw the tensor again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -197,10 +206,13 @@ class SlotReader:
         Raises:
             TensorMissingError: gone, or another set by now.
             TensorCorruptedError: not a slot, or a set of another length.
+            UnavailableError: this process cannot read it, as without descriptors or memory left.
         """
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
+            if error.errno not in _GONE:
+                raise UnavailableError(f"{path} cannot be opened: {error.strerror}") from error
             self._forget(path)
             raise TensorMissingError(f"{path} is gone: {error.strerror}") from error
         try:
@@ -213,6 +225,8 @@ class SlotReader:
             return target
         except BlockingIOError:
             raise TensorMissingError("the slot is being written for somebody else") from None
+        except OSError as error:
+            raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
         finally:
             # Closing alone would not unlock: a mapping keeps a duplicate of its descriptor.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
