@@ -164,7 +164,13 @@ async def test_headers_and_trust_reach_what_stands_before_the_router(
 
 @pytest.mark.parametrize(
     "wrong",
-    [("--header", "Bearer x"), ("--header", "grün: x"), ("--header", "x: ü"), ("--tls-ca", "none")],
+    [
+        ("--header", "Bearer x"),
+        ("--header", "grün: x"),
+        ("--header", "x: ü"),
+        ("--header", "x-bin: abc"),
+        ("--tls-ca", "none"),
+    ],
 )
 def test_headers_and_authorities_that_are_none_are_named(
     wrong: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -173,6 +179,13 @@ def test_headers_and_authorities_that_are_none_are_named(
 
     assert command.run(args) == INVALID
     assert capsys.readouterr().err.startswith(f"tridentserve generate: {wrong[0]}: ")
+
+
+def test_tls_needs_the_address_of_what_ends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.run(parse("-o", str(tmp_path / "fox.png"), "--tls")) == INVALID
+    assert "--tls: needs --endpoint" in capsys.readouterr().err
 
 
 async def test_a_timeout_has_an_exit_status(town: Town, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tridentserve.client import (
     generate,
 )
 from tridentserve.client.values import read_event
-from tridentserve.domain.ids import RequestId
+from tridentserve.domain.ids import RequestId, WorkerId
 from tridentserve.domain.stages import STAGES
 from tridentserve.rpc.v1 import common_pb2, generation_pb2
 
@@ -142,6 +142,25 @@ async def test_what_ends_tls_before_the_router_is_spoken_to_with_headers(gate: G
 
     assert result.finished.seed == 7
     assert ("authorization", "Bearer x") in gate.metadata
+
+
+async def test_names_of_metadata_are_sent_in_lower_case(gate: Gate) -> None:
+    credentials = grpc.ssl_channel_credentials(tls.CERTIFICATE)
+    metadata = [("Authorization", "Bearer x")]
+    async with GenerationClient(gate.address, credentials=credentials, metadata=metadata) as client:
+        await client.generate(FOX)
+
+    assert ("authorization", "Bearer x") in gate.metadata
+
+
+@pytest.mark.parametrize(
+    "pair", [("", "x"), ("a b", "x"), ("a", "ü"), ("a", "1\n2"), ("a-bin", "x")]
+)
+def test_metadata_that_cannot_be_sent_is_refused_at_once(pair: tuple[str, str]) -> None:
+    with pytest.raises(errors.InvalidFieldError) as caught:
+        GenerationClient("127.0.0.1:1", metadata=[pair])
+
+    assert caught.value.field == "metadata"
 
 
 async def test_a_certificate_that_nobody_trusts_is_unavailable(gate: Gate) -> None:
@@ -279,9 +298,12 @@ async def test_programs_without_a_loop_have_a_blocking_call(town: Town) -> None:
 
 def test_events_of_a_newer_router_are_passed_over() -> None:
     upscale = cast(Any, 9)  # a stage that is yet to come
-    start = generation_pb2.GenerateEvent(stage_start=generation_pb2.StageStart(stage=upscale))
+    start = generation_pb2.StageStart(stage=upscale, worker="w", attempt=2)
     assert read_event(generation_pb2.GenerateEvent()) is None
-    assert read_event(start) is None
+    # Of a stage it needs to know no more than that what came of an earlier attempt is void.
+    assert read_event(generation_pb2.GenerateEvent(stage_start=start)) == StageStarted(
+        stage=None, worker=WorkerId("w"), attempt=2
+    )
 
 
 def test_timings_of_stages_yet_to_come_cost_no_picture() -> None:

@@ -211,6 +211,23 @@ def test_plain_weights_come_before_a_variant(copy_of: Copy, component: str) -> N
     load(folder, component)
 
 
+@pytest.mark.parametrize("component", ["text_encoder", "vae"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_variant_that_is_whole_comes_before_plain_shards_that_are_not_there(
+    copy_of: Copy, component: str, cut: bool
+) -> None:
+    """A download of `*.json` and `*fp16*` brings the plain index too."""
+    folder = copy_of("sd3")
+    plain = file_of(folder, component).with_name(f"{FILES[component]}.safetensors.index.json")
+    if cut:
+        shard(folder, component, ".fp16")
+    else:
+        rename(folder, component, "fp16")
+    plain.write_text(json.dumps({"metadata": {}, "weight_map": {"a": "gone.safetensors"}}))
+
+    load(folder, component)
+
+
 def test_several_variants_are_refused_by_name(copy_of: Copy) -> None:
     folder = copy_of("sd3")
     file = file_of(folder, "vae")

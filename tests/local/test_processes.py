@@ -130,11 +130,12 @@ ctypes.CDLL(None).pthread_exit(None)
         assert process.stdout is not None
         process.stdout.readline()
         stat = Path(f"/proc/{process.pid}/stat")
-        eventually(lambda: ") Z " in stat.read_text(), what="the end of the first thread")
+        try:
+            eventually(lambda: ") Z " in stat.read_text(), what="the end of the first thread")
 
-        assert not is_zombie(process.pid)
-
-        process.kill()
+            assert not is_zombie(process.pid)
+        finally:
+            process.kill()
         eventually(lambda: is_zombie(process.pid), what="the end of the last")
 
 

@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +27,7 @@ import grpc
 
 from tridentserve import errors
 from tridentserve.client.finding import find_endpoint
-from tridentserve.client.generation import GenerationClient
+from tridentserve.client.generation import GenerationClient, Metadata, checked_metadata
 from tridentserve.client.values import Event, Request, Result, StageStarted, Step
 
 INVALID, REFUSED, UNAVAILABLE, DEADLINE, CANCELLED = 3, 4, 5, 6, 7
@@ -123,6 +122,10 @@ def _files(output: Path, count: int) -> list[Path]:
 
 
 def _credentials(args: argparse.Namespace) -> grpc.ChannelCredentials | None:
+    if args.endpoint is None and (args.tls or args.tls_ca):
+        raise errors.InvalidFieldError(
+            "--tls", "needs --endpoint: the router that a kubeconfig leads to speaks plain text"
+        )
     if args.tls_ca is None:
         return grpc.ssl_channel_credentials() if args.tls else None
     try:
@@ -131,19 +134,14 @@ def _credentials(args: argparse.Namespace) -> grpc.ChannelCredentials | None:
         raise errors.InvalidFieldError("--tls-ca", str(error)) from None
 
 
-def _metadata(headers: list[str]) -> list[tuple[str, str]]:
-    """As gRPC takes them, which fails with words of its own over any other."""
-    found = []
+def _metadata(headers: list[str]) -> Metadata:
+    pairs = []
     for header in headers:
         name, colon, value = (part.strip() for part in header.partition(":"))
-        if not (
-            colon and re.fullmatch(r"[0-9a-zA-Z_.-]+", name) and re.fullmatch(r"[ -~]*", value)
-        ):
-            raise errors.InvalidFieldError(
-                "--header", "must be NAME: VALUE in ASCII, as in 'authorization: Bearer …'"
-            )
-        found.append((name.lower(), value))
-    return found
+        if not colon:
+            raise errors.InvalidFieldError("--header", f"{header!r}; must be NAME: VALUE")
+        pairs.append((name, value))
+    return checked_metadata(pairs, "--header")
 
 
 async def _generate(args: argparse.Namespace) -> Result:
@@ -199,7 +197,7 @@ class _Progress:
             case StageStarted(stage=stage, attempt=attempt):
                 again = f" (attempt {attempt})" if attempt > 1 else ""
                 self._bar.reset()
-                self._bar.set_description(f"{stage}{again}")
+                self._bar.set_description(f"{stage or 'working'}{again}")
             case Step(step=step, steps=steps):
                 self._bar.total = steps
                 self._bar.n = step

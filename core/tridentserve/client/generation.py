@@ -5,6 +5,7 @@ whether an ExhaustedError's `retry_after_s` is worth waiting is the caller's dec
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isnan
@@ -38,6 +39,8 @@ _LONGEST_S = 1e9
 """Three decades; with much more, gRPC says at once that they have passed."""
 _ENDED_EARLY = "the stream ended before the request was finished"
 _CLOSED = "the client is closed"
+_HEADER_NAME = re.compile(r"[0-9a-zA-Z_.-]+(?<!-bin)")
+_HEADER_VALUE = re.compile(r"[ -~]*")
 
 
 class GenerationClient:
@@ -60,8 +63,12 @@ class GenerationClient:
             credentials: of what ends TLS before the router, such as
                 `grpc.ssl_channel_credentials()`; None for plain text, which the router speaks.
             metadata: goes with every call, such as `("authorization", "Bearer …")`.
+
+        Raises:
+            InvalidFieldError: metadata that cannot be sent.
         """
-        self._endpoint, self._credentials, self._metadata = endpoint, credentials, tuple(metadata)
+        self._endpoint, self._credentials = endpoint, credentials
+        self._metadata = checked_metadata(metadata, "metadata")
         self._channel: aio.Channel | None = None
         self._closed = False
 
@@ -197,6 +204,20 @@ class GenerationClient:
             if self._closed and task is not None and not task.cancelling():
                 raise UnavailableError(_CLOSED) from None
             raise
+
+
+def checked_metadata(metadata: Metadata, field: str) -> Metadata:
+    """As gRPC sends it, with names in lower case.
+
+    Raises:
+        InvalidFieldError: what gRPC would fail with in words of its own; names `field`.
+    """
+    for name, value in metadata:
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise InvalidFieldError(
+                field, f"{name!r} cannot be sent; names and values are ASCII, and -bin ends no name"
+            )
+    return tuple((name.lower(), value) for name, value in metadata)
 
 
 def generate(

@@ -89,7 +89,8 @@ class Accepted:
 class StageStarted:
     """A stage begins, or begins again: steps and media of an earlier attempt are void."""
 
-    stage: Stage
+    stage: Stage | None
+    """None for one that this client is too old to know."""
     worker: WorkerId
     attempt: int
 
@@ -183,10 +184,11 @@ def read_event(message: generation_pb2.GenerateEvent) -> Event | None:
             )
         case "stage_start":
             start = message.stage_start
-            stage = convert.known_stage(start.stage)
-            if stage is None:
-                return None
-            return StageStarted(stage=stage, worker=WorkerId(start.worker), attempt=start.attempt)
+            return StageStarted(
+                stage=convert.known_stage(start.stage),
+                worker=WorkerId(start.worker),
+                attempt=start.attempt,
+            )
         case "step":
             return Step(step=message.step.step, steps=message.step.steps)
         case "media":

@@ -86,7 +86,8 @@ class ModelFolder:
         library, _ = self.components[component] or ("", "")
         stem = _STEMS[library]
         pattern = re.compile(rf"{stem}(?:(\.\w+)?\.safetensors|\.safetensors\.index(\.\w+)?\.json)")
-        names = [path.name for path in (self.path / component).glob("*.safetensors*")]
+        files = (self.path / component).glob("*.safetensors*")
+        names = [path.name for path in files if path.is_file()]  # no link that leads nowhere
         matches = filter(None, map(pattern.fullmatch, names))
         suffixes = sorted({match[1] or match[2] or "" for match in matches})
         if not suffixes:
@@ -95,28 +96,33 @@ class ModelFolder:
                 f"has neither {stem}.safetensors nor an index of its shards; copy the model folder"
                 " as a whole (other formats of weights can run code and are not read)",
             )
-        suffix = suffixes[0]  # "" is that of the plain ones, and comes first
-        if suffix and len(suffixes) > 1:
-            raise InvalidFieldError(
-                component, f"has weights as {' and '.join(suffixes)} only; remove all but one"
-            )
-        # transformers takes a whole file before shards, diffusers after them.
-        if library == "diffusers" or f"{stem}{suffix}.safetensors" not in names:
-            self._check_shards(component, f"{stem}.safetensors.index{suffix}.json")
-        return suffix.removeprefix(".") or None
-
-    def _check_shards(self, component: str, index: str) -> None:
-        content = self.optional_object(f"{component}/{index}")
-        files = content.get("weight_map", {})
-        if not isinstance(files, dict):
-            raise InvalidFieldError(f"{component}/{index}: weight_map", "is not a JSON object")
-        missing = {str(n) for n in files.values() if not (self.path / component / str(n)).is_file()}
-        if missing:
+        lacking = {suffix: self._lacking(component, suffix, names) for suffix in suffixes}
+        whole = [suffix for suffix in suffixes if not lacking[suffix]]
+        if not whole:
             raise InvalidFieldError(
                 component,
-                f"lacks {', '.join(sorted(missing))}, of which {index} tells; copy the model folder"
-                " as a whole",
+                f"lacks {', '.join(lacking[suffixes[0]])}, of which an index tells; copy the model"
+                " folder as a whole",
             )
+        # The suffix of the plain ones is empty, and so the first.
+        if whole[0] and len(whole) > 1:
+            raise InvalidFieldError(
+                component, f"has weights as {' and '.join(whole)} only; remove all but one"
+            )
+        return whole[0].removeprefix(".") or None
+
+    def _lacking(self, component: str, suffix: str, names: list[str]) -> list[str]:
+        """Shards that a variant's index tells of and that are not there."""
+        library, _ = self.components[component] or ("", "")
+        stem = _STEMS[library]
+        # transformers takes a whole file before shards, diffusers after them.
+        if library == "transformers" and f"{stem}{suffix}.safetensors" in names:
+            return []
+        index = f"{component}/{stem}.safetensors.index{suffix}.json"
+        files = self.optional_object(index).get("weight_map", {})
+        if not isinstance(files, dict):
+            raise InvalidFieldError(f"{index}: weight_map", "is not a JSON object")
+        return sorted({str(name) for name in files.values()} - set(names))
 
     def integer(self, component: str, key: str) -> int:
         """A positive whole number of a component's configuration.

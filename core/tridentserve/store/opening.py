@@ -42,7 +42,7 @@ class Stores:
     def targets(self, reader: MemoryDomain | None) -> tuple[TensorStore, ...]:
         """Where to put for workers of the domain `reader` (None: anybody), best first.
 
-        A full one falls back to the next: compare `ref.store` to see it.
+        Who puts falls back to the next where one is full; `ref.store` says where it went.
 
         Raises:
             UnavailableError: no store that the reader can read.
