@@ -155,6 +155,9 @@ asyncio.run(main())
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
+        # Before that it is setpriv, which may not yet have asked for its signal.
+        name = Path(f"/proc/{child}/comm")
+        eventually(lambda: name.read_text() == "sleep\n", what="the command itself")
         parent.kill()
 
     eventually(lambda: is_zombie(child), what="the end of the child")
