@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests import kubeconfig
 
 from tridentserve import errors
 from tridentserve.client.finding import choose_endpoint, find_endpoint
@@ -85,34 +86,12 @@ async def test_a_kubeconfig_that_is_none_is_named(tmp_path: Any, content: str) -
 async def test_a_kubeconfig_whose_authority_is_no_certificate_is_named(
     tmp_path: Any, authority: str
 ) -> None:
-    path = tmp_path / "config"
-    path.write_text(
-        f"""
-apiVersion: v1
-kind: Config
-current-context: here
-contexts: [{{name: here, context: {{cluster: c, user: u}}}}]
-clusters:
-- name: c
-  cluster: {{server: "https://127.0.0.1:1", certificate-authority-data: {authority}}}
-users: [{{name: u, user: {{}}}}]
-"""
-    )
+    path = kubeconfig.write(tmp_path, "https://127.0.0.1:1", authority=authority)
     with pytest.raises(errors.InvalidFieldError, match="config cannot be used"):
         await find_endpoint(pipeline="flux", namespace=None, kubeconfig=str(path))
 
 
 async def test_an_api_server_that_does_not_answer_is_unavailable(tmp_path: Any) -> None:
-    path = tmp_path / "config"
-    path.write_text(
-        """
-apiVersion: v1
-kind: Config
-current-context: here
-contexts: [{name: here, context: {cluster: c, user: u, namespace: team}}]
-clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
-users: [{name: u, user: {}}]
-"""
-    )
+    path = kubeconfig.write(tmp_path, "http://127.0.0.1:1", namespace="team")
     with pytest.raises(errors.UnavailableError, match="API server"):
         await find_endpoint(pipeline="flux", namespace=None, kubeconfig=str(path))

@@ -154,7 +154,7 @@ async def test_names_of_metadata_are_sent_in_lower_case(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize(
-    "pair", [("", "x"), ("a b", "x"), ("a", "ü"), ("a", "1\n2"), ("a-bin", "x")]
+    "pair", [("", "x"), ("a b", "x"), ("a", "ü"), ("a", "1\n2"), ("a-bin", "x"), ("A-Bin", "x")]
 )
 def test_metadata_that_cannot_be_sent_is_refused_at_once(pair: tuple[str, str]) -> None:
     with pytest.raises(errors.InvalidFieldError) as caught:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from tests import kubeconfig
 from tests.router.conftest import PIPELINE, until
 
 from tridentserve import errors
@@ -59,17 +60,7 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = runner.addresses[0][1]
-    path = tmp_path / "config"
-    path.write_text(
-        f"""
-apiVersion: v1
-kind: Config
-current-context: here
-contexts: [{{name: here, context: {{cluster: c, user: u}}}}]
-clusters: [{{name: c, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
-users: [{{name: u, user: {{token: secret}}}}]
-"""
-    )
+    path = kubeconfig.write(tmp_path, f"http://127.0.0.1:{port}", user="{token: secret}")
     monkeypatch.setenv("KUBECONFIG", str(path))
     monkeypatch.setattr(kube, "_PAUSE_S", 0.001)
     yield server

@@ -112,8 +112,9 @@ def _files(output: Path, count: int) -> list[Path]:
     if count > 1:
         names = (f"{output.stem}-{n}{output.suffix}" for n in range(1, count + 1))
         files = [output.with_name(name) for name in names]
-    for folder in (file for file in (output, *files) if file.is_dir()):
-        raise errors.InvalidFieldError("--output", f"{folder} is a folder; name a file in it")
+    for file in (output, *files):
+        if file.is_dir():
+            raise errors.InvalidFieldError("--output", f"{file} is a folder; name a file in it")
     for file in files:
         written = file if file.exists() else file.parent
         if not os.access(written, os.W_OK):

@@ -39,7 +39,7 @@ _LONGEST_S = 1e9
 """Three decades; with much more, gRPC says at once that they have passed."""
 _ENDED_EARLY = "the stream ended before the request was finished"
 _CLOSED = "the client is closed"
-_HEADER_NAME = re.compile(r"[0-9a-zA-Z_.-]+(?<!-bin)")
+_HEADER_NAME = re.compile(r"[0-9a-z_.-]+(?<!-bin)")
 _HEADER_VALUE = re.compile(r"[ -~]*")
 
 
@@ -212,12 +212,13 @@ def checked_metadata(metadata: Metadata, field: str) -> Metadata:
     Raises:
         InvalidFieldError: what gRPC would fail with in words of its own; names `field`.
     """
-    for name, value in metadata:
+    lower = tuple((name.lower(), value) for name, value in metadata)
+    for name, value in lower:
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise InvalidFieldError(
                 field, f"{name!r} cannot be sent; names and values are ASCII, and -bin ends no name"
             )
-    return tuple((name.lower(), value) for name, value in metadata)
+    return lower
 
 
 def generate(

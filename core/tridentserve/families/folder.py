@@ -96,7 +96,7 @@ class ModelFolder:
                 f"has neither {stem}.safetensors nor an index of its shards; copy the model folder"
                 " as a whole (other formats of weights can run code and are not read)",
             )
-        lacking = {suffix: self._lacking(component, suffix, names) for suffix in suffixes}
+        lacking = {one: self._lacking(component, library, one, names) for one in suffixes}
         whole = [suffix for suffix in suffixes if not lacking[suffix]]
         if not whole:
             raise InvalidFieldError(
@@ -111,9 +111,8 @@ class ModelFolder:
             )
         return whole[0].removeprefix(".") or None
 
-    def _lacking(self, component: str, suffix: str, names: list[str]) -> list[str]:
+    def _lacking(self, component: str, library: str, suffix: str, names: list[str]) -> list[str]:
         """Shards that a variant's index tells of and that are not there."""
-        library, _ = self.components[component] or ("", "")
         stem = _STEMS[library]
         # transformers takes a whole file before shards, diffusers after them.
         if library == "transformers" and f"{stem}{suffix}.safetensors" in names:

@@ -33,7 +33,7 @@ def load_models(
     for component in components:
         found = _class_of(folder, component)
         if isinstance(found, type) and issubclass(found, torch.nn.Module):
-            folder.config(component)
+            folder.config(component)  # refused by name where it is missing
             models[component] = _load(found, folder, component, dtype)
     return models
 

@@ -1,7 +1,7 @@
 """The stores of one worker: where to put for a given reader, and where a reference is read.
 
 A worker has at most one local store, whose memory domain it advertises, and at most one network
-store. Which of them an output goes to is decided here and nowhere else.
+store. Which of them an output goes to, and what comes next where one is full, is decided here.
 
 | preferred reader's domain | local store | goes to |
 | --- | --- | --- |

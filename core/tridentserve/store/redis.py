@@ -206,6 +206,7 @@ class RedisStore:
         return [chunk for chunk in found if chunk is not None]
 
     def _write(self, key: str, data: memoryview, ttl_s: float) -> bool:
+        """Send a set, and note what became of it; True where it is kept."""
         written = False
         try:
             with _failures():
@@ -213,7 +214,12 @@ class RedisStore:
                 self._send(key, data, ttl_s)
             written = True
         finally:
-            kept = self._settle(key, written)
+            with self._lock:
+                entry = self._sending.pop(key)
+                kept = written and not self._closed
+                (self._held if kept else self._doomed)[key] = entry
+            if not written:
+                self._policy_checked = False  # a server that comes back may be set up differently
         return kept
 
     def _send(self, key: str, data: memoryview, ttl_s: float) -> None:
@@ -236,16 +242,6 @@ class RedisStore:
                         pipeline.pexpire(chunk_key, _milliseconds(expires_s - now))
                 pipeline.execute()
         self._prolonged_s = now
-
-    def _settle(self, key: str, written: bool) -> bool:
-        """Note what became of a set; True where it is kept."""
-        with self._lock:
-            entry = self._sending.pop(key)
-            kept = written and not self._closed
-            (self._held if kept else self._doomed)[key] = entry
-        if not written:
-            self._policy_checked = False  # a server that comes back may be set up differently
-        return kept
 
     def _delete_doomed(self) -> None:
         with self._lock:
