@@ -20,9 +20,10 @@ FOX = Request(prompt="a fox", seed=7, steps=30)
 MEGABYTE = 1_000_000
 
 
-def serve(pipeline: Pipeline, model: Path, workers: int = 1) -> None:
+def serve(pipeline: Pipeline, model: Path, workers: int = 1, decoders: int | None = None) -> None:
+    numbers = {E: workers, D: workers, C: decoders or workers}
     stages: dict[str, Any] = {
-        stage: {"replicas": {"min": workers, "max": workers}} for stage in STAGES
+        stage: {"replicas": {"min": number, "max": number}} for stage, number in numbers.items()
     }
     pipeline.apply(model, stages=stages, planner={"placement": "Static"})
     pipeline.wait("Ready")
@@ -39,9 +40,12 @@ def nodes(result: Result) -> list[str]:
 def test_workers_of_one_node_share_memory_and_others_use_redis(
     shared_pipeline: Pipeline, models: Path
 ) -> None:
-    model = models / "synthetic"
-    serve(shared_pipeline, model, workers=2)
-    asks = [(request, Asking(shared_pipeline, request)) for request in requests(12)]
+    # Diffuse is long enough to keep the workers of both nodes busy, and one node alone decodes.
+    model = synthetic_model(
+        models / "busy", seconds={"encode": 0.01, "diffusePerStep": 0.5, "decode": 0.01}
+    )
+    serve(shared_pipeline, model, workers=2, decoders=1)
+    asks = [(request, Asking(shared_pipeline, request)) for request in requests(6)]
     seen: Counter[str] = Counter()
     for request, ask in asks:
         result = ask.result()
