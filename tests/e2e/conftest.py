@@ -55,7 +55,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     for family in ("sd3", "flux"):
         build(folder / family, family=family)
-    synthetic_model(folder / "synthetic")
+    synthetic_model(folder).rename(folder / "synthetic")
     shutil.copytree(SHAPES, folder / "shapes")
     return folder
 

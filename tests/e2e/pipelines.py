@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from tridentserve.client import GenerationClient, Request, Result
@@ -24,9 +25,9 @@ SYNTHETIC: Json = {
 }
 
 
-def synthetic_model(folder: Path, **changes: Any) -> Path:
-    """Write a synthetic model, with other values than `SYNTHETIC` where given."""
-    folder.mkdir()
+def synthetic_model(models: Path, **changes: Any) -> Path:
+    """A new folder among `models` with a synthetic model: `SYNTHETIC`, changed where given."""
+    folder = Path(mkdtemp(prefix="synthetic-", dir=models))
     (folder / "synthetic.json").write_text(json.dumps(SYNTHETIC | changes))
     return folder
 

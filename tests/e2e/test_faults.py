@@ -27,7 +27,7 @@ TWO: dict[str, Any] = {"replicas": {"min": 2, "max": 2}}
 def slow(models: Path) -> Path:
     """A model whose diffusion takes long enough to be hit: 16 steps of 0.15 s."""
     seconds = {"encode": 0.01, "diffusePerStep": 0.15, "decode": 0.01}
-    return synthetic_model(models / "slow", seconds=seconds)
+    return synthetic_model(models, seconds=seconds)
 
 
 def serve(pipeline: Pipeline, model: Path, *, drain_s: int = 30, **stages: Any) -> None:
@@ -116,7 +116,7 @@ def test_a_consumer_killed_in_the_middle_of_a_hop_leaves_the_tensor_to_another(
 ) -> None:
     seconds = {"encode": 0.3, "diffusePerStep": 0.1, "decode": 0.01}
     handoff = {"encode": 5_000_000, "diffuse": 1_000_000}
-    model = synthetic_model(models / "heavy", seconds=seconds, handoffBytes=handoff)
+    model = synthetic_model(models, seconds=seconds, handoffBytes=handoff)
     serve(pipeline, model, diffuse=TWO)
     cluster = pipeline.cluster
     with Redis.from_url(cluster.redis_url) as redis:

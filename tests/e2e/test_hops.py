@@ -41,9 +41,7 @@ def test_workers_of_one_node_share_memory_and_others_use_redis(
     shared_pipeline: Pipeline, models: Path
 ) -> None:
     # Diffuse is long enough to keep the workers of both nodes busy, and one node alone decodes.
-    model = synthetic_model(
-        models / "busy", seconds={"encode": 0.01, "diffusePerStep": 0.5, "decode": 0.01}
-    )
+    model = synthetic_model(models, seconds={"encode": 0.01, "diffusePerStep": 0.5, "decode": 0.01})
     serve(shared_pipeline, model, workers=2, decoders=1)
     asks = [(request, Asking(shared_pipeline, request)) for request in requests(6)]
     seen: Counter[str] = Counter()
@@ -71,7 +69,7 @@ def test_restricted_pods_share_no_memory(pipeline: Pipeline, models: Path) -> No
 def test_hand_offs_wait_for_room_in_a_full_redis(pipeline: Pipeline, models: Path) -> None:
     # 16 MB hold two of these hand-offs at a time, and three requests at once need three.
     model = synthetic_model(
-        models / "wide",
+        models,
         seconds={"encode": 0.01, "diffusePerStep": 0.1, "decode": 0.01},
         handoffBytes={"encode": 6 * MEGABYTE, "diffuse": MEGABYTE // 10},
     )
@@ -88,9 +86,7 @@ def test_hand_offs_wait_for_room_in_a_full_redis(pipeline: Pipeline, models: Pat
 
 
 def test_what_never_fits_into_redis_is_refused_by_name(pipeline: Pipeline, models: Path) -> None:
-    model = synthetic_model(
-        models / "vast", handoffBytes={"encode": 20 * MEGABYTE, "diffuse": MEGABYTE}
-    )
+    model = synthetic_model(models, handoffBytes={"encode": 20 * MEGABYTE, "diffuse": MEGABYTE})
     serve(pipeline, model)
 
     with pytest.raises(ExhaustedError) as caught:

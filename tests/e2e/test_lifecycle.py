@@ -23,13 +23,13 @@ STATIC: dict[str, Any] = {"planner": {"placement": "Static"}, "drainSeconds": 20
 
 @pytest.fixture(scope="module")
 def quick(models: Path) -> Path:
-    return synthetic_model(models / "quick", seconds=SECONDS, handoffBytes=SMALL)
+    return synthetic_model(models, seconds=SECONDS, handoffBytes=SMALL)
 
 
 @pytest.fixture(scope="module")
 def newer(models: Path) -> Path:
     """As `quick`, with other content and so another digest."""
-    return synthetic_model(models / "newer", seconds=SECONDS, handoffBytes=SMALL | {"encode": 4097})
+    return synthetic_model(models, seconds=SECONDS, handoffBytes=SMALL | {"encode": 4097})
 
 
 def revisions(pipeline: Pipeline) -> set[str]:

@@ -43,7 +43,7 @@ FOLLOWING: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def model(models: Path) -> Path:
     return synthetic_model(
-        models / "busy",
+        models,
         seconds={"encode": 0.005, "diffusePerStep": 0.05, "decode": 0.005},
         handoffBytes={"encode": 4096, "diffuse": 4096},
     )

@@ -20,7 +20,7 @@ GPUS = 4
 @pytest.fixture(scope="module")
 def model(models: Path) -> Path:
     return synthetic_model(
-        models / "gpu",
+        models,
         seconds={"encode": 0.005, "diffusePerStep": 0.01, "decode": 0.005},
         handoffBytes={"encode": 4096, "diffuse": 4096},
     )

@@ -30,8 +30,8 @@ def models_of_two(models: Path) -> tuple[Path, Path]:
     seconds = {"encode": 0.005, "diffusePerStep": 0.01, "decode": 0.005}
     small = {"encode": 4096, "diffuse": 4096}
     return (
-        synthetic_model(models / "old", seconds=seconds, handoffBytes=small),
-        synthetic_model(models / "new", seconds=seconds, handoffBytes=small | {"encode": 4097}),
+        synthetic_model(models, seconds=seconds, handoffBytes=small),
+        synthetic_model(models, seconds=seconds, handoffBytes=small | {"encode": 4097}),
     )
 
 

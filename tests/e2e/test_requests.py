@@ -86,7 +86,7 @@ def nothing_left(local_cluster: LocalCluster) -> Iterator[None]:
 def model(models: Path) -> Path:
     """20 steps of it take 5 s: time to look at workers in between."""
     seconds = {"encode": 0.01, "diffusePerStep": 0.25, "decode": 0.02}
-    return synthetic_model(models / "requests", seconds=seconds)
+    return synthetic_model(models, seconds=seconds)
 
 
 @pytest.fixture(scope="module")
