@@ -189,7 +189,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, help="write all figures here, as JSON")
+    parser.add_argument("--out", type=router_relay.writable, help="write all figures here, as JSON")
     parser.add_argument("--check", action="store_true", help="fail where a target is missed")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     group = parser.add_argument_group("split")

@@ -367,12 +367,20 @@ def run(seconds: float, rounds: int) -> Iterator[tuple[Measured, Measured]]:
         yield relay, router
 
 
+def writable(text: str) -> Path:
+    """A file whose folder is there, for argparse: refused before anything is measured."""
+    path = Path(text)
+    if not path.parent.is_dir() or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is no file that can be written")
+    return path
+
+
 def main() -> None:
     """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="of load a system and row")
     parser.add_argument("--rounds", type=int, default=2, help="turns of each system in that time")
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--json", type=writable, help="write the figures here too")
     args = parser.parse_args()
     print(HEADER)
     rows: list[Measured] = []

@@ -36,6 +36,7 @@ from paper.report import Facts, document
 from paper.runner import Effort, Results, make, make_one_by_one, source_hash
 from paper.shown import Shown, collected
 from paper.validity import fit_runs, next_run, passing_worlds, prediction_runs
+from tridentserve.errors import InvalidFieldError
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "PYTHONPATH=benchmarks python -m paper"
@@ -122,8 +123,15 @@ def compared(results: Results) -> list[Run]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make runs, then the report."""
-    args = arguments(argv)
+    """Make runs, then the report; 1 where a value or the file of records is wrong."""
+    try:
+        return _run(arguments(argv))
+    except InvalidFieldError as error:
+        print(f"paper: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(args: argparse.Namespace) -> int:
     source = source_hash()
     results = Results(args.results, source, args.commit)
     with results.held() if args.budget_minutes > 0 else nullcontext():

@@ -2,9 +2,9 @@
 
 Records are lines of JSON in one file, each under a key: a hash of the cell, the contender with all
 its settings, the seed, and the source of all that decides or simulates. So a changed planner makes
-its old results useless rather than wrong, and nobody has to remember to throw them away. Only this
-process writes (`held`); a last line that was cut short by a crash is dropped, anything else is an
-error.
+its old results useless rather than wrong, and nobody has to remember to throw them away. Only who
+has the lock writes (`held`), and drops a last line that was cut short by a crash; whoever reads
+passes over it, for somebody may be writing it. Anything else is an error.
 
 What is *made* is what the present source lacks. What is *reported* is what was measured last: the
 fit, the choice of the opponent and the comparison are groups, and of each the runs of one source
@@ -37,9 +37,11 @@ from paper.policies import BOUND
 from tridentserve.errors import InvalidFieldError
 
 _DECIDES = ("domain", "planner", "sim", "manifest/profiles")
+_READS = ("figures", "files", "samples", "schema")
+"""Modules of `manifest` that make profiles of files."""
 _BESIDE = Path("sim/plan")
 """A command for users: it asks the simulator, and no run asks it."""
-_OURS = ("bounds.py", "cells.py", "jobs.py", "outcomes.py")
+_OURS = ("bounds.py", "cells.py", "contenders.py", "jobs.py", "outcomes.py")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,8 @@ def group_of(section: str) -> str:
     return _GROUPS.get(section, COMPARISON)
 
 
-def source_hash() -> str:
-    """Of all files on which a result depends."""
+def source_files() -> list[Path]:
+    """All files on which a result depends."""
     root = Path(tridentserve.__path__[0])
     files = [
         file
@@ -88,11 +90,17 @@ def source_hash() -> str:
         for file in sorted((root / part).rglob("*"))
         if not file.is_relative_to(root / _BESIDE)
     ]
+    files += [root / "manifest" / f"profile_{name}.py" for name in _READS]
+    files += [root / "stage" / "batching.py"]
     files += [Path(__file__).with_name(name) for name in _OURS]
+    return [file for file in files if file.suffix in {".py", ".json"}]
+
+
+def source_hash() -> str:
+    """Of the `source_files`."""
     digest = sha256()
-    for file in files:
-        if file.suffix in {".py", ".json"}:
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for file in source_files():
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -148,6 +156,7 @@ class Results:
                     "--results",
                     f"another process makes runs for {self._path}; wait for it or end it",
                 ) from None
+            _drop_cut_line(self._path)
             yield
 
     def _take(self, kept: Kept) -> None:
@@ -192,7 +201,7 @@ class Results:
         return tuple(result)
 
     def keep(self, run: Run, figures: Figures, took_s: float) -> None:
-        """Append a record."""
+        """Append a record; only while the file is `held`, else a cut line may come before it."""
         kept = Kept(
             key=key_of(run, self._source),
             label=run.label,
@@ -212,15 +221,21 @@ def _read(path: Path) -> Iterable[Kept]:
     if not path.exists():
         return
     content = path.read_bytes()
-    whole, end = content[: content.rfind(b"\n") + 1], content.rfind(b"\n") + 1
-    if end < len(content):
-        with path.open("r+b") as file:
-            file.truncate(end)
-    for number, line in enumerate(whole.splitlines(), start=1):
+    for number, line in enumerate(content[: _whole(content)].splitlines(), start=1):
         try:
             yield _LINE.validate_json(line)
         except ValueError as error:
             raise InvalidFieldError(f"{path}:{number}", f"is no record: {error}") from None
+
+
+def _whole(content: bytes) -> int:
+    """Bytes of all lines that have an end."""
+    return content.rfind(b"\n") + 1
+
+
+def _drop_cut_line(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(_whole(file.read()))
 
 
 def made(run: Run) -> tuple[Figures, float]:

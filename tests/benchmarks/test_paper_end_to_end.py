@@ -1,20 +1,34 @@
 """Tiny cells through runner and report: kept, gone on with, and reported with what is missing."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.benchmarks.figures import figures
 
+import tridentserve
 from paper import plots
-from paper.__main__ import RECORDS, arguments, compared, make_all, wanted
+from paper.__main__ import RECORDS, arguments, compared, main, make_all, wanted
 from paper.cells import Cell
 from paper.declared_cells import core, small
 from paper.grid import Run, family_runs, sections
 from paper.policies import BOUND, OURS, factorial, opponent, opponents
 from paper.records import Records
 from paper.report import Facts, document
-from paper.runner import Effort, Kept, Measured, Results, key_of, made, make, make_one_by_one
+from paper.runner import (
+    Effort,
+    Kept,
+    Measured,
+    Results,
+    key_of,
+    made,
+    make,
+    make_one_by_one,
+    source_files,
+)
 from paper.shown import Shown, collected
 from paper.targets import Names, evaluate
 from paper.validity import fit_runs
@@ -211,12 +225,59 @@ def test_a_line_that_was_cut_short_is_dropped_and_a_broken_one_is_named(tmp_path
     path = tmp_path / "results.jsonl"
     Results(path, "source").keep(RUNS[0], figures(), 1.0)
     whole = path.read_bytes()
-    path.write_bytes(whole + b'{"key": "cut sho')
-    assert Results(path, "source").figures(RUNS[0]) == figures()
-    assert path.read_bytes() == whole
+    cut = whole + b'{"key": "cut sho'
+    path.write_bytes(cut)
+    results = Results(path, "source")
+    assert results.figures(RUNS[0]) == figures()
+    assert path.read_bytes() == cut, "somebody may be writing it"
+    with results.held():
+        assert path.read_bytes() == whole
     path.write_bytes(whole + b"broken\n")
     with pytest.raises(InvalidFieldError, match=r"results\.jsonl:2"):
         Results(path, "source")
+
+
+def test_the_command_says_what_is_wrong_with_the_records_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text("broken\n")
+    given = ["--results", str(path), "--docs", str(tmp_path), "--budget-minutes"]
+    assert main([*given, "0"]) == 1
+    assert f"paper: {path}:1: is no record" in capsys.readouterr().err
+    path.write_text("")
+    with Results(path, "source").held():
+        assert main([*given, "1"]) == 1
+    assert "another process makes runs" in capsys.readouterr().err
+
+
+LOADED = """
+import sys, paper.outcomes
+from pathlib import Path
+names = [name for name in sys.modules if name.split(".")[0] in ("paper", "tridentserve")]
+print("\\n".join(sys.modules[name].__file__ for name in names))
+"""
+EXEMPT = {
+    "paper/__init__.py": "a docstring",
+    "tridentserve/__init__.py": "a docstring and the version",
+    "tridentserve/errors.py": "what is raised; a run that raises has no figures",
+    "tridentserve/manifest/__init__.py": "a docstring",
+    "tridentserve/stage/__init__.py": "a docstring",
+}
+
+
+def test_every_file_that_a_run_loads_is_in_the_hash_of_its_source_or_named_here() -> None:
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", LOADED]
+    shown = subprocess.run(
+        command, env=os.environ | paths, check=True, capture_output=True, text=True
+    ).stdout
+    hashed = set(source_files())
+    left = [file for line in shown.splitlines() if (file := Path(line)) not in hashed]
+    roots = [Path(tridentserve.__file__).parents[1], RECORDS.parents[1]]
+    assert {
+        str(file.relative_to(root)) for file in left for root in roots if root in file.parents
+    } == set(EXEMPT)
 
 
 def test_only_patterns_and_seeds_bound_what_is_made() -> None:

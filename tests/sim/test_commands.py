@@ -119,6 +119,39 @@ def test_what_is_wrong_is_said_in_one_line(
     assert len(shown.err.splitlines()) == 1
 
 
+def test_compare_takes_no_two_scenarios_of_one_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "t.yaml").write_text(SCENARIO.replace("nodes: 2", "nodes: 1"))
+    assert main(["sim", "compare", str(folder / "s.yaml"), str(folder / "t.yaml")]) == 1
+    shown = capsys.readouterr().err
+    assert f"{folder / 't.yaml'}: name: 'small' is that of {folder / 's.yaml'} as well" in shown
+
+
+@pytest.mark.parametrize(
+    ("repeated", "words"),
+    [
+        (["--seeds", "1", "2", "1"], "--seeds: 1 is there more than once"),
+        (["--dispatch", "Fifo", "Fifo"], "--dispatch: Fifo is there more than once"),
+    ],
+)
+def test_compare_counts_nothing_twice(
+    folder: Path, repeated: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sim", "compare", str(folder / "s.yaml"), *repeated]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_what_was_measured_is_said_even_where_a_file_cannot_be_written(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["sim", "run", str(folder / "s.yaml"), "--quiet", "--json", "/dev/full"]
+    assert main(given) == 1
+    shown = capsys.readouterr()
+    assert "attainment" in shown.out
+    assert "/dev/full: cannot be written" in shown.err
+
+
 def plan(folder: Path, *more: str) -> int:
     given = ["plan", "-f", str(folder / "p.yaml"), "--trace", str(folder / "day.jsonl")]
     return main([*given, "--profile", "flux", *more])

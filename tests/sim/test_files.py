@@ -54,6 +54,14 @@ def test_the_examples_can_be_read_and_resolved() -> None:
         ("{plan: Colocated}", "{plan: Colocated, planner: Static}", "s.yaml:9: placement"),
         ("name: x", "name: x\ndispatch: Nobody", "s.yaml:2: dispatch"),
         ("name: x", "name: x\ndeadline: soon", "s.yaml:2: deadline"),
+        ("name: x", "name: x\ndeadline: []", "s.yaml:2: deadline"),
+        ("trace: flux", "trace: flux\n  cv: 1e-200", "s.yaml:5: workload.cv"),
+        ("trace: flux", "trace: flux\n  cv: 1e200", "s.yaml:5: workload.cv"),
+        (
+            "trace: flux",
+            "trace: flux\n  phases: [{duration_s: 1, mix: []}]",
+            "s.yaml:5: workload.phases[0].mix",
+        ),
         ("name: x", "name: x\nseed: one", "s.yaml:2: seed"),
         ("name: x", "name: x\nname: y", "s.yaml:2"),
         ("name: x", "name: [x", "s.yaml:2"),
@@ -67,6 +75,14 @@ def test_what_is_wrong_is_blamed_by_file_line_and_field(old: str, new: str, fiel
     with pytest.raises(InvalidFieldError) as caught:
         read(GOOD.replace(old, new, 1))
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("field", ["deadline: []", "workload: {trace: flux, mix: []}"])
+def test_an_empty_list_is_said_to_be_too_short(field: str) -> None:
+    given = "" if "workload" in field else "workload: {trace: flux}\n"
+    with pytest.raises(InvalidFieldError) as caught:
+        read(f"name: x\nprofile: {{name: flux}}\n{given}{field}\n")
+    assert "at least 1 item" in caught.value.problem
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "just words\n", "a: *b\n", "\0", "!!python/x {}\n"])
@@ -90,6 +106,63 @@ def test_a_trace_of_a_scenario_lies_beside_it(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(content)
     scenario = read_scenario(tmp_path / "s.yaml")
     assert [one.at_s for one in read_experiment(scenario, tmp_path).asks] == [0.0]
+
+
+def replayed(folder: Path, *at_s: int, more: str = "") -> list[float]:
+    """When the requests of a recording arrive in a scenario."""
+    lines = [f'{{"at_s": {one}, "height": 64, "width": 64, "steps": 2}}\n' for one in at_s]
+    (folder / "day.jsonl").write_text("".join(lines))
+    text = f"name: x\nprofile: {{name: flux}}\nworkload: {{recording: day.jsonl}}\n{more}"
+    found = read_experiment(overridden(read(text), seed=3), folder)
+    assert found.scenario.ends_s == found.scenario.arrivals_s + 1800.0
+    return [one.at_s for one in found.asks]
+
+
+def test_a_recording_is_replayed_whole_however_long_it_is(tmp_path: Path) -> None:
+    assert replayed(tmp_path, 0, 5000) == [0.0, 5000.0]
+
+
+def test_a_recording_is_cut_where_the_scenario_says_a_duration(tmp_path: Path) -> None:
+    assert replayed(tmp_path, 0, 99, 100, more="duration_s: 100") == [0.0, 99.0]
+
+
+def test_a_file_of_one_late_request_is_replayed(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text(
+        "Request(timestamp=7.5, height=64, width=64, num_frames=1, num_inference_steps=2)"
+    )
+    scenario = read("name: x\nprofile: {name: flux}\nworkload: {file: t.txt}\n")
+    assert [one.at_s for one in read_experiment(scenario, tmp_path).asks] == [7.5]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("recording: d, steps: 4", "steps has no effect beside recording"),
+        ("recording: d, rate_per_s: 4", "rate_per_s has no effect beside recording"),
+        ("recording: d, phases: [{duration_s: 5}]", "phases has no effect beside recording"),
+        ("file: d, steps: 4, guidance: 3", "guidance has no effect beside file"),
+        ("file: d, cv: 2", "cv has no effect beside file"),
+    ],
+)
+def test_a_field_that_a_file_leaves_without_effect_is_refused(given: str, words: str) -> None:
+    with pytest.raises(InvalidFieldError) as caught:
+        read(f"name: x\nprofile: {{name: flux}}\nworkload: {{{given}}}\n")
+    assert (caught.value.field, caught.value.problem) == ("s.yaml:3: workload", words)
+
+
+def test_a_recording_says_its_steps_itself_whatever_the_field_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "day.jsonl").write_text('{"at_s": 5, "height": 64, "width": 64, "steps": 2}\n')
+    scenario = read("name: x\nprofile: {name: flux}\nworkload: {file: day.jsonl, steps: 9}\n")
+    with pytest.raises(InvalidFieldError, match=r"workload.steps: .* each line of .*day\.jsonl"):
+        read_experiment(scenario, tmp_path)
+
+
+def test_a_phase_has_a_rate_or_a_load() -> None:
+    phase = "{duration_s: 5, rate_per_s: 1, load: 0.5}"
+    with pytest.raises(InvalidFieldError) as caught:
+        read(f"name: x\nprofile: {{name: flux}}\nworkload: {{trace: flux, phases: [{phase}]}}\n")
+    assert caught.value.field == "s.yaml:3: workload.phases[0]"
+    assert "both rate_per_s and load" in caught.value.problem
 
 
 def test_a_field_can_be_overridden_and_is_checked_again() -> None:

@@ -148,6 +148,20 @@ def test_a_worker_that_drains_for_too_long_is_killed_and_its_work_runs_elsewhere
     assert {one.outcome for one in result.records} == {Outcome.FINISHED}
 
 
+@pytest.mark.parametrize(("drain_s", "retries"), [(25.0, [0, 0]), (13.0, [0, 1])])
+def test_a_worker_is_killed_by_the_drain_that_it_is_in_not_by_one_that_was_called_off(
+    drain_s: float, retries: list[int]
+) -> None:
+    given = following()
+    placement = given.placement.model_copy(update={"drain_s": drain_s})
+    # It drains at 10, no more at 20, and again at 30, with work from 22 to 43.5: the alarms of a
+    # drain of 25 s ring at 35 and at 55, those of one of 13 s at 23 and at 43.
+    planner = Planned({0.0: plan(edc=2), 10.0: plan(edc=1), 20.0: plan(edc=2), 30.0: plan(edc=1)})
+    result = follow(planner, given.model_copy(update={"placement": placement}), 22.0, 22.0)
+    assert sorted(one.retries for one in result.records) == retries
+    assert {one.outcome for one in result.records} == {Outcome.FINISHED}
+
+
 def test_planners_are_told_the_load_of_the_window_by_class() -> None:
     planner = Planned({0.0: plan(edc=1)})
     follow(planner, following(), *(float(second) for second in range(100)))

@@ -74,6 +74,7 @@ def test_phases_follow_one_another_and_a_class_does_not_depend_on_the_rate() -> 
 
 # --- files ----------------------------------------------------------------------------------------
 
+HUGE = "9" * 400
 LINE = (
     "Request(request_id=0, timestamp=0.5, height=768, width=1360, num_frames=65,"
     " prompt='A futuristic city', negative_prompt='', num_inference_steps=50)"
@@ -98,6 +99,9 @@ def test_a_line_of_a_public_trace_is_a_request() -> None:
         (LINE.replace("timestamp=0.5", "timestamp='x'"), "t.txt:2: timestamp"),
         (LINE.replace("timestamp=0.5", "timestamp=0.1"), "t.txt:2: timestamp"),
         (LINE.replace("num_frames=65", "num_frames=True"), "t.txt:2: num_frames"),
+        (LINE.replace("'A futuristic city'", "{[]: 1}"), "t.txt:2"),
+        (LINE.replace("height=768", "height=1e300"), "t.txt:2: height"),
+        (LINE.replace("timestamp=0.5", f"timestamp={HUGE}"), "t.txt:2: timestamp"),
     ],
 )
 def test_a_bad_line_of_a_trace_is_named(line: str, field: str) -> None:
@@ -133,6 +137,10 @@ GOOD = '{"at_s": 1, "height": 8, "width": 8, "steps": 2}'
         (GOOD.replace("}", ', "hight": 3}'), "day.jsonl:2: hight"),
         (GOOD.replace("}", ', "deadline_s": -1}'), "day.jsonl:2: deadline_s"),
         (GOOD.replace("}", ', "id": ["x"]}'), "day.jsonl:2: id"),
+        (GOOD.replace('"at_s": 1', f'"at_s": {HUGE}'), "day.jsonl:2: at_s"),
+        (GOOD.replace('"height": 8', f'"height": {HUGE}'), "day.jsonl:2: height"),
+        (GOOD.replace('"steps": 2', f'"steps": {HUGE}'), "day.jsonl:2: steps"),
+        (GOOD.replace("}", f', "deadline_s": {HUGE}}}'), "day.jsonl:2: deadline_s"),
     ],
 )
 def test_a_bad_line_of_a_recording_is_named(line: str, field: str) -> None:
@@ -145,3 +153,10 @@ def test_a_name_appears_once_in_a_recording() -> None:
     named = GOOD.replace("}", ', "id": "a"}')
     with pytest.raises(InvalidFieldError, match="twice"):
         parse_recording(f"{named}\n{named}", "day.jsonl")
+
+
+@pytest.mark.parametrize("named_first", [True, False])
+def test_no_name_of_a_recording_is_one_that_an_unnamed_line_gets(named_first: bool) -> None:
+    lines = [GOOD.replace("}", f', "id": "r00000{int(named_first)}"}}'), GOOD]
+    with pytest.raises(InvalidFieldError, match=r"day\.jsonl:2: id: 'r00000\d'.* appears twice"):
+        parse_recording("\n".join(lines if named_first else lines[::-1]), "day.jsonl")

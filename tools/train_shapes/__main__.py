@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from train_shapes import curve, evaluate, sheet
+from train_shapes import arguments, curve, evaluate, sheet
 from train_shapes.settings import SHAPES
 from train_shapes.training import train
 from tridentserve.families import libraries
@@ -15,9 +15,9 @@ _MODEL = Path("examples/models/shapes")
 _SIDES = (64, 96, 128)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do one of the commands."""
-    options = _parser().parse_args(arguments)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do one of the commands; exits with 2 where an argument is wrong."""
+    options = _parser().parse_args(argv)
     libraries.tame()
     options.run(options)
     return 0
@@ -28,24 +28,29 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     training = commands.add_parser("train", help="train from scratch, or go on where it stopped")
     training.add_argument("--folder", type=Path, default=Path("shapes-training"))
-    training.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    training.add_argument(
+        "--workers", type=arguments.count, default=2, help="processes of one thread each"
+    )
     training.set_defaults(run=_train)
     judging = commands.add_parser("evaluate", help="judge pictures of captions never trained on")
-    judging.add_argument("--captions", type=int, default=200)
-    judging.add_argument("--sides", type=int, nargs="+", default=_SIDES)
-    judging.add_argument("--report", type=Path, help="where to write the figures as JSON")
+    judging.add_argument("--captions", type=arguments.count, default=200)
+    judging.add_argument("--sides", type=arguments.side, nargs="+", default=_SIDES)
+    judging.add_argument(
+        "--report", type=arguments.output, help="where to write the figures as JSON"
+    )
     judging.set_defaults(run=_evaluate)
     showing = commands.add_parser("sheet", help="draw a sheet of samples")
-    showing.add_argument("picture", type=Path)
+    showing.add_argument("picture", type=arguments.picture)
     showing.set_defaults(run=_sheet)
     losses = commands.add_parser("curve", help="draw the losses of a training folder")
-    losses.add_argument("folder", type=Path)
-    losses.add_argument("picture", type=Path)
+    losses.add_argument("folder", type=arguments.training_folder)
+    losses.add_argument("picture", type=arguments.picture)
     losses.set_defaults(run=lambda options: curve.draw(options.folder, options.picture))
-    for command in (training, judging, showing):
-        command.add_argument("--model", type=Path, default=_MODEL)
+    training.add_argument("--model", type=Path, default=_MODEL)
     for command in (judging, showing):
-        command.add_argument("--steps", type=int, default=SHAPES.model.steps)
+        # A text, for argparse looks at no other default.
+        command.add_argument("--model", type=arguments.model_folder, default=str(_MODEL))
+        command.add_argument("--steps", type=arguments.count, default=SHAPES.model.steps)
         command.add_argument("--guidance", type=float, default=SHAPES.model.guidance)
     return parser
 

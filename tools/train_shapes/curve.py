@@ -7,16 +7,17 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from train_shapes.arguments import TRAININGS
+
 _WIDTH, _HEIGHT, _MARGIN = 760, 300, 44
 _POINTS = 150
-_TRAININGS = ("vae", "flow")
 
 
 def draw(folder: Path, picture: Path) -> None:
     """One panel for each training of `folder`, losses on a logarithmic scale."""
-    paper = Image.new("RGB", (_WIDTH, _HEIGHT * len(_TRAININGS)), "white")
+    paper = Image.new("RGB", (_WIDTH, _HEIGHT * len(TRAININGS)), "white")
     pen = ImageDraw.Draw(paper)
-    for number, name in enumerate(_TRAININGS):
+    for number, name in enumerate(TRAININGS):
         losses = [
             json.loads(line)["loss"] for line in (folder / f"{name}.jsonl").read_text().splitlines()
         ]

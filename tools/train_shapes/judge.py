@@ -14,6 +14,10 @@ What counts as holding:
 | color, form, size | each thing of the caption has one in the picture that has it |
 | relation | between each thing and the next the named direction is the main one, and clear |
 
+It overlooks what `see` does: patches that have not the area of a disc with a radius of 0.036 sides
+or no room for it, and what is less than half its color over the background. Ten dots with a radius
+of 0.033 beside the one thing asked for pass, and so does a second form at 45 % opacity.
+
 A thing that is missing has no color, form or size and stands nowhere, so all of these fail with
 it. A thing too many fails the count alone. What the caption leaves open is None and fails nothing.
 """

@@ -70,14 +70,33 @@ def run(args: argparse.Namespace) -> int:
         results = [_simulate(scenario, args.scenario.parent, quiet=args.quiet)]
     else:
         results = [
-            _simulate(scenario, path.parent, quiet=args.quiet)
-            for path in args.scenarios
-            for scenario in _variants(read_scenario(path), args.dispatch, args.seeds)
+            _simulate(variant, path.parent, quiet=args.quiet)
+            for path, scenario in _distinct(args)
+            for variant in _variants(scenario, args.dispatch, args.seeds)
         ]
-    _write(args, results)
+    # Before the files: where one cannot be written, what was measured has been said.
     print(table(rows(results)))
     _warn(results)
+    _write(args, results)
     return 0
+
+
+def _distinct(args: argparse.Namespace) -> tuple[tuple[Path, Scenario], ...]:
+    """All scenarios, once nothing is among them that one row would count as something else."""
+    for option in ("dispatch", "seeds"):
+        given = getattr(args, option)
+        for one in given:
+            if given.count(one) > 1:
+                raise InvalidFieldError(f"--{option}", f"{one} is there more than once")
+    found = tuple((path, read_scenario(path)) for path in args.scenarios)
+    files: dict[str, Path] = {}
+    for path, scenario in found:
+        if scenario.name in files:
+            raise InvalidFieldError(
+                f"{path}: name", f"{scenario.name!r} is that of {files[scenario.name]} as well"
+            )
+        files[scenario.name] = path
+    return found
 
 
 def _variants(
@@ -93,7 +112,7 @@ def _variants(
 def _simulate(scenario: Scenario, folder: Path, *, quiet: bool) -> Result:
     experiment = read_experiment(scenario, folder)
     title = f"{scenario.name} {scenario.dispatch} {scenario.seed}"
-    with _Bar(title, scenario.ends_s, quiet=quiet) as bar:
+    with _Bar(title, experiment.scenario.ends_s, quiet=quiet) as bar:
         return simulate(experiment, stopwatch=time.process_time, progress=bar.show)
 
 
@@ -139,6 +158,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
 
 def _write(args: argparse.Namespace, results: Sequence[Result]) -> None:
+    path = args.json
     try:
         if args.json is not None:
             content: object = as_json(results[0])
@@ -150,9 +170,10 @@ def _write(args: argparse.Namespace, results: Sequence[Result]) -> None:
                 }
             args.json.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
         if args.plot is not None:
+            path = args.plot
             plots.page(results, args.plot)
     except OSError as error:
-        raise InvalidFieldError(str(error.filename), f"cannot be written: {error}") from None
+        raise InvalidFieldError(str(path), f"cannot be written: {error}") from None
 
 
 def _warn(results: Sequence[Result]) -> None:

@@ -15,7 +15,7 @@ from tridentserve.sim.deadlines import RULES, Book
 from tridentserve.sim.pipelines import placement_of
 from tridentserve.sim.randomness import stream
 from tridentserve.sim.scenario import DecisionPart, PhasePart, Scenario, WeightPart
-from tridentserve.sim.workload import TRACES, Ask, Phase, ShareOf, generate, mix
+from tridentserve.sim.workload import TRACES, Ask, Phase, ShareOf, generate, mix, span_s
 
 SOLVER_FREE = DecisionPart(base_s=0.0002, per_waiting_s=0.000005, per_device_s=0.000001)
 """A loop over the queue with an index of vacant devices."""
@@ -28,6 +28,7 @@ class Experiment:
     """A scenario with its true profile and all that arrives."""
 
     scenario: Scenario
+    """With the duration of what is replayed whole."""
     profile: Profile
     """The true one."""
     asks: tuple[Ask, ...]
@@ -57,6 +58,8 @@ def experiment_of(
         recorded: what its file holds, where the workload is read from one.
     """
     asks = generated(scenario, profile) if recorded is None else recorded
+    if recorded and scenario.duration_s is None:
+        scenario = scenario.model_copy(update={"duration_s": span_s(recorded)})
     name = scenario.placement.planner
     return Experiment(
         scenario=scenario,
@@ -76,7 +79,7 @@ def demands_of(experiment: Experiment) -> tuple[tuple[Demand, float], ...]:
     book, scenario = Book(experiment.profile), experiment.scenario
     found = []
     for index, ask in enumerate(experiment.asks):
-        name = ask.id if ask.id is not None else f"r{index:06d}"
+        name = ask.name(index)
         curve = book.curve(ask.shape, ask.steps)
         within_s = ask.within_s
         if within_s is None:
@@ -105,7 +108,7 @@ def _rule(scenario: Scenario, name: str) -> str:
 def generated(scenario: Scenario, profile: Profile) -> tuple[Ask, ...]:
     """What arrives, from the workload's parameters."""
     part = scenario.workload
-    phases = part.phases or (PhasePart(duration_s=scenario.duration_s),)
+    phases = part.phases or (PhasePart(duration_s=scenario.arrivals_s),)
     return generate([_phase(scenario, one, profile) for one in phases], scenario.seed)
 
 

@@ -55,6 +55,8 @@ class Killed:
     """A pod that drains has had its time."""
 
     worker: WorkerId
+    since_s: float
+    """When it was told to; a drain that was called off meanwhile kills nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class Placing:
         self._spec = spec_of(scenario)
         self._scaling, self._moving = scaling.NO_MEMORY, pools.NO_MEMORY
         self._seconds: dict[tuple[Stage, int], float] = {}
+        self._drained: dict[WorkerId, float] = {}
         self.plan: PlacementPlan | None = None
         self.changes = 0
 
@@ -123,7 +124,9 @@ class Placing:
         changes = fleet.carry_out(steps)
         for worker in changes.draining:
             self._bench.dispatch.worker_draining(worker, now)
-            self._bench.agenda.add(now + self._settings.drain_s, Rank.WORKER, Killed(worker))
+            self._drained[worker] = now
+            alarm_s = now + self._settings.drain_s
+            self._bench.agenda.add(alarm_s, Rank.WORKER, Killed(worker, since_s=now))
         for back in changes.back:
             self._bench.dispatch.worker_up(back, now)
         self._start(changes.placed, now)
@@ -149,9 +152,9 @@ class Placing:
             self._start(self._bench.fleet.place_waiting(), now)
             self.move(now)
 
-    def killed(self, worker: WorkerId, now: float) -> None:
-        """A draining pod has had its time."""
-        if self._bench.fleet.kill(worker):
+    def killed(self, worker: WorkerId, since_s: float, now: float) -> None:
+        """A pod that drains since then has had its time, unless it drains anew."""
+        if self._drained[worker] == since_s and self._bench.fleet.kill(worker):
             self._bench.dispatch.worker_lost(worker, now)
             self._start(self._bench.fleet.place_waiting(), now)
             self.move(now)

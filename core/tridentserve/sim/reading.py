@@ -36,8 +36,11 @@ def scenario_of(file: YamlFile) -> Scenario:
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         # A field that may be of several types fails as each of them: what reaches deepest into
-        # what was written is about the type that was meant.
-        chosen = max(found, key=lambda one: file.depth(one["loc"]))
+        # what was written is about the type that was meant, and so is what does not complain of
+        # the type: an empty list of classes is too short, not a name that is no text.
+        chosen = max(
+            found, key=lambda one: (file.depth(one["loc"]), not one["type"].endswith("_type"))
+        )
         missing = chosen["type"] == "missing"
         raise file.blame(chosen["loc"], _problem(chosen), missing=missing) from None
 
@@ -100,7 +103,7 @@ def read_trace(path: Path, steps: int | None = None) -> tuple[Ask, ...]:
 
     Args:
         path: of the file; its first character tells the format.
-        steps: instead of a public trace's own number.
+        steps: instead of a public trace's own number; a recording's requests have theirs.
 
     Raises:
         InvalidFieldError: names file, line and field.
@@ -108,4 +111,6 @@ def read_trace(path: Path, steps: int | None = None) -> tuple[Ask, ...]:
     text = read_text(path)
     if text.lstrip().startswith("Request"):
         return parse_trace(text, str(path), steps)
+    if steps is not None:
+        raise InvalidFieldError("workload.steps", f"has no effect: each line of {path} has its own")
     return parse_recording(text, str(path))

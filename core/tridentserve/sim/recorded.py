@@ -8,7 +8,7 @@
 | `steps` | required | |
 | `guidance` | 0 | |
 | `deadline_s` | the rule's | seconds after the arrival |
-| `id` | the line's number | |
+| `id` | `r` and its number | counted from 0, in six digits |
 
 Unknown fields are refused: a misspelt one would change what is simulated without a word.
 """
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from tridentserve.domain.shapes import Shape
 from tridentserve.errors import InvalidFieldError
-from tridentserve.sim.workload import Ask
+from tridentserve.sim.workload import LATEST_S, MOST, Ask
 
 _REQUIRED = ("at_s", "height", "width", "steps")
 _KNOWN = (*_REQUIRED, "frames", "guidance", "deadline_s", "id")
@@ -38,14 +38,16 @@ def parse_recording(text: str, file: str) -> tuple[Ask, ...]:
             continue
         where = f"{file}:{number}"
         record = _record(line, where)
-        at_s = _number(record, "at_s", where, least=float("-inf"))
+        at_s = _number(record, "at_s", where, least=-LATEST_S)
         start_s = start_s if asks else at_s
         ask = _ask(record, where, at_s - start_s)
         if asks and ask.at_s < asks[-1].at_s:
             raise InvalidFieldError(f"{where}: at_s", "must not be before the line above")
-        if ask.id is not None and ask.id in names:
-            raise InvalidFieldError(f"{where}: id", f"{ask.id!r} appears twice")
-        names |= {ask.id} if ask.id is not None else set()
+        name = ask.name(len(asks))
+        if name in names:
+            given = "" if ask.id is not None else ", the name of a line that gives none,"
+            raise InvalidFieldError(f"{where}: id", f"{name!r}{given} appears twice")
+        names.add(name)
         asks.append(ask)
     return tuple(asks)
 
@@ -90,14 +92,18 @@ def _ask(record: Mapping[str, object], where: str, at_s: float) -> Ask:
 def _number(record: Mapping[str, object], name: str, where: str, least: float = 0.0) -> float:
     value = record[name]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if least <= value < float("inf"):
+        if least <= value <= LATEST_S:
             return float(value)
-        raise InvalidFieldError(f"{where}: {name}", f"{value!r}; must be at least {least:g}")
+        raise InvalidFieldError(
+            f"{where}: {name}", f"{value!r}; must be from {least:g} to {LATEST_S:g}"
+        )
     raise InvalidFieldError(f"{where}: {name}", f"{value!r}; must be a number")
 
 
 def _whole(record: Mapping[str, object], name: str, where: str) -> int:
     value = record[name]
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidFieldError(f"{where}: {name}", f"{value!r}; must be a whole number from 1 on")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
+        raise InvalidFieldError(
+            f"{where}: {name}", f"{value!r}; must be a whole number from 1 to {MOST}"
+        )
     return value

@@ -163,8 +163,8 @@ class _Run:
                 self._placing.returned(node, now)
             case Started(worker=worker):
                 self._placing.started(worker, now)
-            case Killed(worker=worker):
-                self._placing.killed(worker, now)
+            case Killed(worker=worker, since_s=since_s):
+                self._placing.killed(worker, since_s, now)
             case Look():
                 self._placing.look(now)
             case Move():

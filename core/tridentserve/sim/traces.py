@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tridentserve.domain.shapes import Shape
 from tridentserve.errors import InvalidFieldError
-from tridentserve.sim.workload import Ask
+from tridentserve.sim.workload import LATEST_S, MOST, Ask
 
 Value = TypeVar("Value")
 
@@ -47,7 +47,7 @@ def _fields(line: str, where: str) -> dict[str, object]:
         if call.func.id != "Request" or call.args:
             raise ValueError("no Request")
         return {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+    except (SyntaxError, TypeError, ValueError, MemoryError, RecursionError):
         raise InvalidFieldError(where, "must be Request(name=value, …) with literals") from None
 
 
@@ -57,8 +57,11 @@ def _ask(fields: dict[str, object], where: str, steps: int | None) -> Ask:
         if name not in fields:
             raise InvalidFieldError(f"{where}: {name}", "is missing")
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not least <= float(str(value)) < float("inf"):
-            raise InvalidFieldError(f"{where}: {name}", f"{value!r}; must be at least {least:g}")
+        most = LATEST_S if name == "timestamp" else MOST
+        if not number or not least <= float(str(value)) <= most:
+            raise InvalidFieldError(
+                f"{where}: {name}", f"{value!r}; must be from {least:g} to {most:g}"
+            )
         return kind(float(str(value)))
 
     return Ask(

@@ -16,6 +16,11 @@ from types import MappingProxyType
 from tridentserve.domain.shapes import Shape
 from tridentserve.sim.randomness import stream
 
+LATEST_S = 1e12
+"""Seconds that a file may say: no day is so long, and larger numbers cannot be reckoned with."""
+MOST = 1_000_000
+"""Likewise pixels a side, frames and steps."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
@@ -30,6 +35,20 @@ class Ask:
     """Its own deadline in seconds after its arrival; None leaves it to the rule."""
     id: str | None = None
     """Its name in a recording; None numbers it."""
+
+    def name(self, index: int) -> str:
+        """Its own name, else that of the request with this index, from 0, among all."""
+        return f"r{index:06d}" if self.id is None else self.id
+
+
+def span_s(asks: Sequence[Ask]) -> float:
+    """How long requests of a file arrive, at least a second: until a mean gap after the last one.
+
+    Args:
+        asks: in order of arrival, at least one.
+    """
+    last_s = asks[-1].at_s
+    return max(1.0, last_s + last_s / max(1, len(asks) - 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

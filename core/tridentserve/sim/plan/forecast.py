@@ -34,7 +34,7 @@ from tridentserve.sim.scenario import (
     Scenario,
     WorkloadPart,
 )
-from tridentserve.sim.workload import Ask
+from tridentserve.sim.workload import Ask, span_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +88,8 @@ def forecast(question: Question) -> Forecast:
             )
     spec = replace(question.spec, gpu_limit_percent=100 * question.gpus)
     scenario = _scenario(question)
-    span_s = scenario.duration_s
-    plan = _plan(question, spec, scenario, span_s)
-    rate = len(question.asks) / span_s
+    plan = _plan(question, spec, scenario)
+    rate = len(question.asks) / scenario.arrivals_s
     try:
         result = simulate(_experiment(question, scenario, plan))
     except InvalidFieldError as error:
@@ -119,14 +118,11 @@ def _scenario(question: Question) -> Scenario:
         raise InvalidFieldError(
             "--gpus", f"{question.gpus} is no multiple of {per_node}, the GPUs of a node"
         )
-    last_s = question.asks[-1].at_s
-    gap_s = last_s / (len(question.asks) - 1) if len(question.asks) > 1 else 0.0
     return Scenario(
         name=question.spec.name,
         seed=question.seed,
-        # As long as the recording is, the gap after its last request included.
-        duration_s=max(1.0, last_s + gap_s),
-        drain_s=max(3600.0, last_s),
+        duration_s=span_s(question.asks),
+        drain_s=max(3600.0, question.asks[-1].at_s),
         cluster=ClusterPart(nodes=question.gpus // per_node, devices_per_node=per_node),
         profile=ProfilePart(file=question.profile.name or "profile"),
         workload=WorkloadPart(recording="recording"),
@@ -137,14 +133,12 @@ def _scenario(question: Question) -> Scenario:
     )
 
 
-def _plan(
-    question: Question, spec: PipelineSpec, scenario: Scenario, span_s: float
-) -> PlacementPlan:
+def _plan(question: Question, spec: PipelineSpec, scenario: Scenario) -> PlacementPlan:
     cost = CostModel(question.profile)
     fleet = Fleet(scenario.cluster, scenario.slots, question.profile.usable_bytes)
     inputs = PlacementInputs(
         spec=spec,
-        load=load_of(question.asks, span_s, _seconds(question, cost)),
+        load=load_of(question.asks, scenario.arrivals_s, _seconds(question, cost)),
         cluster=fleet.cluster(()),
         previous=None,
         profile=question.profile,

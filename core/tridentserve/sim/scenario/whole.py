@@ -23,6 +23,8 @@ from tridentserve.sim.scenario.world import ClusterPart, DecisionPart, FailurePa
 
 Batch = Annotated[int, Field(ge=1, le=64)]
 
+_HALF_AN_HOUR_S = 1800.0
+
 
 def _dispatch(name: str) -> object:
     return dispatch_planner(name, CostModel())
@@ -48,14 +50,15 @@ class Scenario(Part):
 
     name: Annotated[str, Field(min_length=1)]
     seed: int = 0
-    duration_s: Positive = 1800.0
-    """Requests arrive until then; phases replace it by their own sum."""
+    duration_s: Positive | None = None
+    """Requests arrive until then; phases replace it by their own sum. Left out, a file is replayed
+    whole, and generated requests arrive for half an hour."""
     drain_s: Seconds = 1800.0
     """How much longer work goes on; who is not done then is unfinished."""
     cluster: ClusterPart = ClusterPart()
     profile: ProfilePart
     workload: WorkloadPart
-    deadline: RuleName | tuple[DeadlinePart, ...] = "2.5x"
+    deadline: RuleName | Annotated[tuple[DeadlinePart, ...], Field(min_length=1)] = "2.5x"
     dispatch: Annotated[str, known_to(_dispatch)] = "DeadlineAware"
     placement: PlacementPart = PlacementPart(plan="Colocated")
     batch: Batch | dict[Stage, Batch] = 1
@@ -71,7 +74,9 @@ class Scenario(Part):
     def arrivals_s(self) -> float:
         """How long requests arrive."""
         phases = self.workload.phases
-        return sum(one.duration_s for one in phases) if phases else self.duration_s
+        if phases:
+            return sum(one.duration_s for one in phases)
+        return _HALF_AN_HOUR_S if self.duration_s is None else self.duration_s
 
     @property
     def ends_s(self) -> float:
