@@ -11,7 +11,7 @@ from typing import Final
 
 from tridentserve.domain.ids import Revision
 from tridentserve.domain.names import ANNOTATION_DELETION_COST, LABEL_DRAINING
-from tridentserve.errors import InvalidFieldError, NotFoundError
+from tridentserve.errors import InvalidFieldError, NotFoundError, UnavailableError
 from tridentserve.manifest.base import API_VERSION, KIND, Object
 from tridentserve.manifest.status import Status
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline
@@ -34,6 +34,9 @@ RESYNC_S: Final = 600.0
 _SEEN_WITHIN_S = 5.0
 """An object that was just written and is not in the index yet is not gone."""
 _LOWEST_COST = "-1000"
+
+Refused = InvalidFieldError | UnavailableError
+"""What became of an object that the API server did not take: for good, or for now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,19 +107,18 @@ class Applier:
 
     async def statics(
         self, rendered: Rendered, observed: Observation, written: Written, now: float
-    ) -> list[InvalidFieldError]:
-        """Write the router and what it needs, as far as it changed; returns what was refused.
-
-        Raises:
-            UnavailableError: the API server cannot be reached or is not able to.
-        """
-        refused = []
+    ) -> list[Refused]:
+        """Write the router and what it needs, as far as it changed; returns what was refused."""
+        refused: list[Refused] = []
         for body in rendered.statics:
             if _is_current(body, observed.router, observed, written, now):
                 continue
+            # What is not seen as ours may be somebody else's of that name, and is not taken over.
+            # Of a Deployment it cannot be: its selector differs, which nobody can change.
+            ours = body["kind"] == "Deployment" or _key(body) in observed.versions
             try:
-                await self._write(body, rendered_hash(body), written, now)
-            except InvalidFieldError as error:
+                await self._write(body, rendered_hash(body), written, now, force=ours)
+            except (InvalidFieldError, UnavailableError) as error:
                 refused.append(error)
         return refused
 
@@ -131,11 +133,17 @@ class Applier:
     ) -> list[InvalidFieldError]:
         """Carry steps out, in order, and repair pools that somebody else changed.
 
+        Whoever should come and is refused takes nobody's place: no later step takes workers away.
+
         Raises:
-            UnavailableError: as above; steps that were not reached come again with the next look.
+            UnavailableError: the API server cannot be reached or is not able to; steps that were
+                not reached come again with the next look.
         """
-        refused, scaled = [], set()
+        refused, scaled, lacking = [], set(), False
         for step in steps:
+            takes = _takes(step, observed)
+            if takes and lacking:
+                continue
             try:
                 match step:
                     case SetReplicas(pool=key, replicas=replicas):
@@ -153,6 +161,7 @@ class Applier:
                         pass
             except InvalidFieldError as error:
                 refused.append(error)
+                lacking = lacking or not takes
         for view in observed.deployments:
             assert view.pool is not None
             key = pool_key(view.pool)
@@ -238,8 +247,10 @@ class Applier:
         sized = {**body, "spec": {"replicas": replicas, **body["spec"]}}
         await self._write(sized, rendered_hash(body), written, now)
 
-    async def _write(self, body: Object, hash_: str, written: Written, now: float) -> None:
-        answer = await self._api.apply(body)
+    async def _write(
+        self, body: Object, hash_: str, written: Written, now: float, *, force: bool = True
+    ) -> None:
+        answer = await self._api.apply(body, force=force)
         about = answer["metadata"]
         written.objects[_key(body)] = Wrote(
             hash=hash_,
@@ -247,6 +258,14 @@ class Applier:
             version=about["resourceVersion"],
             at_s=now,
         )
+
+
+def _takes(step: Step, observed: Observation) -> bool:
+    """Whether a step takes workers away, which is safe only while what should come does come."""
+    if isinstance(step, SetReplicas):
+        view = observed.deployment(step.pool)
+        return view is not None and step.replicas < view.replicas
+    return isinstance(step, MarkDraining | RemovePool)
 
 
 def _key(body: Object) -> tuple[str, str]:

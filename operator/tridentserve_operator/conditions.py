@@ -254,7 +254,7 @@ def _profiled(profile: Profile | None) -> frozenset[Stage]:
 
 def _limited(facts: Facts) -> _Verdict:
     kind = ConditionType.SCALING_LIMITED
-    refused = sorted({one.label for one in facts.decision.memory.transition.infeasible})
+    refused = sorted({one.shape.label for one in facts.decision.memory.transition.infeasible})
     if refused:
         message = f"more of {', '.join(refused)} did not find room, or did not become ready in time"
         return _Verdict(type=kind, holds=True, reason="Unobtainable", message=message)

@@ -20,6 +20,7 @@ from tridentserve.planner.cost import CostModel
 from tridentserve.planner.placement.budget import shape_of
 from tridentserve.planner.pools import (
     NO_MEMORY,
+    Attempt,
     Patience,
     PoolState,
     Room,
@@ -91,6 +92,7 @@ def decide(
         patience: deadlines of steps.
         now: Unix time.
     """
+    known = memory.plan is not None
     previous = memory.plan if memory.plan is not None else restored(spec, status, pools)
     due = (
         memory.plan is None
@@ -100,12 +102,13 @@ def decide(
         or now < memory.planned_s
     )
     if due:
-        memory = _planned(spec, previous, load, memory, cost, now)
+        memory = _planned(spec, revision, previous, load, memory, cost, now)
     plan = memory.plan or previous
     assert plan is not None
     room = Room(gpu_percent=spec.gpu_limit_percent)
+    remembered = memory.transition if known else _undone(status, pools, now)
     steps, transition = transitions.next_steps(
-        pools, plan, revision, room, memory.transition, now, patience
+        pools, plan, revision, room, remembered, now, patience
     )
     waits = [step.until_s for step in steps if isinstance(step, Wait)]
     return Decision(
@@ -123,6 +126,7 @@ def _profile(cost: CostModel | None) -> Profile | None:
 
 def _planned(
     spec: PipelineSpec,
+    revision: Revision,
     previous: PlacementPlan | None,
     load: Load,
     memory: Memory,
@@ -135,7 +139,7 @@ def _planned(
         cluster=Cluster(),
         previous=previous if previous is not None and previous.pools else None,
         profile=_profile(cost),
-        infeasible=memory.transition.infeasible,
+        infeasible=tuple(one for one in memory.transition.infeasible if one.revision == revision),
         now=now,
         cost=cost,
     )
@@ -175,6 +179,25 @@ def restored(
         ),
         reasons=(Reason(code="Restored", message="read back from the Deployments that are there"),),
     )
+
+
+def _undone(status: Status, pools: tuple[PoolState, ...], now: float) -> TransitionMemory:
+    """What a restart must not forget: for which pools the last workers are not taken away again."""
+    gave_up = {
+        (stage.name, pool.revision, pool.fraction_percent)
+        for stage in status.stages
+        for pool in stage.pools
+        if pool.gave_up
+    }
+    attempts = (
+        Attempt(pool=pool.key, routable=pool.routable, since_s=now, gave_up=True)
+        for pool in pools
+        if any(
+            (stage, pool.key.revision, pool.key.shape.fraction_percent) in gave_up
+            for stage in pool.key.stages
+        )
+    )
+    return TransitionMemory(attempts=tuple(attempts))
 
 
 def _written(spec: PipelineSpec, status: Status) -> PlacementPlan | None:

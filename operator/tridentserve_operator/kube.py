@@ -7,6 +7,7 @@ a profile, of which one name among all ConfigMaps is asked for, is not watched.
     answer of the API server                raised
     400, 403, 422                           InvalidFieldError: as it stands it is not taken; 403 is
                                             a quota, a policy or a missing right, told to the user
+    409, a field is another manager's       InvalidFieldError: the object is somebody else's
     404                                     NotFoundError
     anything else, or none within 10 s      UnavailableError: the same call may succeed later
 """
@@ -42,6 +43,8 @@ _GONE = frozenset({404, 409})
 """Answers to a deletion: not there, or another object of that name by now."""
 
 _OTHER_OWNER = "Only one reference can have Controller set to true"
+_OTHER_MANAGER = "Apply failed with "
+"""So many conflicts; an apply by force has none."""
 
 _COLLECTIONS = {
     "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
@@ -62,8 +65,11 @@ class Api(Protocol):
         """One object, as it is now."""
         ...
 
-    async def apply(self, body: Object, *, subresource: str = "") -> Object:
-        """Create or change an object so that our fields are as in `body`; returns all of it."""
+    async def apply(self, body: Object, *, subresource: str = "", force: bool = True) -> Object:
+        """Create or change an object so that our fields are as in `body`; returns all of it.
+
+        Without `force`, one whose fields somebody else has set to other values stays as it is.
+        """
         ...
 
     async def merge(self, kind: str, namespace: str, name: str, patch: Object) -> Object:
@@ -93,10 +99,10 @@ class Kube:
         """Get."""
         return await self._call("GET", _path(kind, namespace, name), {}, "application/json", None)
 
-    async def apply(self, body: Object, *, subresource: str = "") -> Object:
-        """Server-side apply, by force: what the operator owns, nobody else sets."""
+    async def apply(self, body: Object, *, subresource: str = "", force: bool = True) -> Object:
+        """Server-side apply, by force where it is ours: what we own, nobody else sets."""
         path = _path(body["kind"], body["metadata"]["namespace"], body["metadata"]["name"])
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
         suffix = f"/{subresource}" if subresource else ""
         return await self._call("PATCH", path + suffix, query, _APPLY, body)
 
@@ -221,7 +227,16 @@ def _failure(status: int, data: bytes, what: str) -> Exception:
     message = message or f"HTTP {status}"
     if _OTHER_OWNER in message:
         # The pipeline was deleted and made anew: children of the old one are collected any moment.
-        return UnavailableError(f"{what}: a namesake's object is still there")
+        return UnavailableError(
+            f"{what}: another owner's object of that name is there; that of a deleted namesake is"
+            " collected any moment, any other has to go, or the pipeline to be renamed"
+        )
+    if _OTHER_MANAGER in message:
+        return InvalidFieldError(
+            what,
+            "an object of that name is there and belongs to somebody else, so it stays as it is;"
+            f" delete it, or rename the pipeline: {message}",
+        )
     if status == 404:
         return NotFoundError(message)
     if status in _INVALID:

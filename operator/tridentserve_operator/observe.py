@@ -5,8 +5,9 @@ behind only makes the next step wait, or asks for the same thing twice.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from tridentserve.domain.ids import PoolName
 from tridentserve.planner.pools import PoolKey, PoolState
@@ -94,12 +95,13 @@ def pool_key(pool: PoolIdentity) -> PoolKey:
 
 
 def pool_states(
-    deployments: Iterable[DeploymentView], pods: Iterable[PodView]
+    deployments: Collection[DeploymentView], pods: Iterable[PodView]
 ) -> tuple[PoolState, ...]:
     """Count the pods of every pool, each once."""
     desired = {
         pool_key(one.pool): 0 if one.deleting else one.replicas for one in deployments if one.pool
     }
+    created_s = {pool_key(one.pool): one.created_s for one in deployments if one.pool}
     counts: dict[PoolKey, Counter[str]] = {key: Counter() for key in desired}
     for pod in pods:
         if pod.pool is not None:
@@ -110,7 +112,7 @@ def pool_states(
                 count["unschedulable"] += 1
                 count["insufficient"] += "Insufficient" in pod.unschedulable
     return tuple(
-        PoolState(key=key, desired=desired.get(key, 0), **count)
+        PoolState(key=key, desired=desired.get(key, 0), created_s=created_s.get(key, inf), **count)
         for key, count in sorted(counts.items())
     )
 
@@ -130,7 +132,8 @@ def _state(pod: PodView) -> str:
 def victims(pods: Iterable[PodView], wanted: int) -> tuple[PodView, ...]:
     """Which pods of a pool to label as draining, so that at least `wanted` carry the label.
 
-    Those that carry it already count; then come those that are not ready, then the youngest.
+    Those that carry it already count; then come those that no node took, those that are not ready,
+    and the youngest.
     """
     return tuple(pod for pod in _in_order_of_leaving(pods)[:wanted] if not pod.draining)
 
@@ -144,5 +147,11 @@ def _in_order_of_leaving(pods: Iterable[PodView]) -> list[PodView]:
     # A total order: asking twice, of a view that is a little behind, names the same pods.
     return sorted(
         (pod for pod in pods if not pod.deleting),
-        key=lambda pod: (not pod.draining, pod.ready, -pod.created_s, pod.name),
+        key=lambda pod: (
+            not pod.draining,
+            pod.ready,
+            not pod.unschedulable,
+            -pod.created_s,
+            pod.name,
+        ),
     )

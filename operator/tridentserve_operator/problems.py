@@ -13,6 +13,7 @@ The first of these that applies becomes the condition `Degraded`:
 | CrashLoop | ended with another code, and again | its last line; where its log is |
 | Unschedulable | no node takes the pod for 10 s | what the scheduler said |
 | ProfileUnreadable | what `spec.profile` names is missing or wrong | field, ConfigMap, key, line |
+| StartOverdue | on a node, and not ready in time; nothing else serves | where to read why |
 | RolloutGivenUp | workers were undone, since none of them came up | where to read why |
 """
 
@@ -96,6 +97,19 @@ def given_up(transition: TransitionMemory, plan: PlacementPlan) -> tuple[Problem
         )
         for attempt in transition.attempts
         if attempt.gave_up and attempt.pool.shape in wanted
+    )
+
+
+def overdue(transition: TransitionMemory) -> tuple[Problem, ...]:
+    """Pools whose pods had their time to become ready: left alone, since nothing else serves."""
+    return tuple(
+        Problem(
+            reason="StartOverdue",
+            message=f"no further worker of {attempt.pool.label} became ready in time; they are left"
+            " to go on, since nothing else serves: see kubectl describe pod and kubectl logs",
+        )
+        for attempt in transition.attempts
+        if attempt.overdue
     )
 
 

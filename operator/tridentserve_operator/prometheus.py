@@ -23,6 +23,7 @@ import asyncio
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -41,6 +42,8 @@ _MAX_ANSWER_BYTES = 16 << 20
 """A hundred thousand series; more is not an answer to this question."""
 MISSED_ANSWERS = 3
 """After so many intervals without an answer, the last one counts for nothing."""
+_LOGIN = re.compile(r"//\S*@")
+"""User and password of an address, whatever is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,10 +225,11 @@ class Prometheus:
         try:
             pipelines = parse(await self._fetch(session))
         except TemporaryError as error:
-            if str(error) != self.answer.problem:
-                log.warning("Prometheus did not answer", extra={"problem": str(error)})
+            problem = _LOGIN.sub("//", str(error))  # it ends up in a condition
+            if problem != self.answer.problem:
+                log.warning("Prometheus did not answer", extra={"problem": problem})
             self.answer = Answer(
-                pipelines=self.answer.pipelines, at_s=self.answer.at_s, problem=str(error)
+                pipelines=self.answer.pipelines, at_s=self.answer.at_s, problem=problem
             )
             return
         self.answer = Answer(pipelines=pipelines, at_s=self._clock())

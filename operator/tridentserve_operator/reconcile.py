@@ -14,14 +14,19 @@ from tridentserve.domain.load import Load, StageTime
 from tridentserve.domain.pipeline import PipelineSpec
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.stages import Stage
-from tridentserve.errors import InvalidFieldError, NotFoundError, TemporaryError
+from tridentserve.errors import (
+    InvalidFieldError,
+    NotFoundError,
+    TemporaryError,
+    UnavailableError,
+)
 from tridentserve.manifest.base import Object
 from tridentserve.manifest.status import Status
 from tridentserve.manifest.v1alpha1 import DiffusionPipeline, parse_served
 from tridentserve.planner.pools import MarkDraining, Patience, SetReplicas, UnmarkDraining
 from tridentserve.telemetry.metrics import OperatorMetrics
 from tridentserve_operator import apply, events, profiles, prometheus
-from tridentserve_operator.apply import Applier, Rendered, Written
+from tridentserve_operator.apply import Applier, Refused, Rendered, Written
 from tridentserve_operator.conditions import Facts
 from tridentserve_operator.decide import Decision, Memory, decide
 from tridentserve_operator.kube import Api
@@ -31,6 +36,7 @@ from tridentserve_operator.problems import (
     given_up,
     model_problem,
     next_problem_s,
+    overdue,
     problems,
     refusal,
 )
@@ -122,9 +128,12 @@ class Reconciler:
         before = kept.memory
         decision = await self._decide(pipeline, spec, observed, load, kept, now)
         refused = await self._applier.statics(rendered, observed, kept.written, now)
-        refused += await self._applier.pools(
-            pipeline, rendered, decision.steps, observed, kept.written, now
-        )
+        try:
+            refused += await self._applier.pools(
+                pipeline, rendered, decision.steps, observed, kept.written, now
+            )
+        except UnavailableError as error:
+            refused.append(error)
         await self._tell(pipeline, decision, before, now)
         facts = Facts(
             spec=spec,
@@ -136,8 +145,9 @@ class Reconciler:
             asked=self._answer().asked,
             problems=(
                 *((forbidden,) if forbidden is not None else ()),
-                *map(refusal, refused),
+                *map(_refusal, refused),
                 *problems(observed, now),
+                *overdue(decision.memory.transition),
                 *given_up(decision.memory.transition, decision.plan),
             ),
             profile=kept.profile.profile,
@@ -146,6 +156,9 @@ class Reconciler:
         )
         status = new_status(_old(pipeline, kept), _generation(pipeline), facts, now)
         await self._report(pipeline, status, kept, now)
+        for one in refused:
+            if isinstance(one, UnavailableError):
+                raise one  # it is told by now; the next look comes as after any failure
         further = (next_problem_s(observed, now), profiles.next_look_s(spec, kept.profile))
         return min([decision.next_look_s, *(time for time in further if time is not None)])
 
@@ -280,6 +293,13 @@ class Reconciler:
             await self._applier.event(event)
         except (TemporaryError, NotFoundError, InvalidFieldError) as error:
             log.warning("event not posted", extra={"reason": event["reason"], "error": str(error)})
+
+
+def _refusal(error: Refused) -> Problem:
+    if isinstance(error, InvalidFieldError):
+        return refusal(error)
+    message = f"the API server did not take an object, and is asked again: {error}"
+    return Problem(reason="ApplyRefused", message=message)
 
 
 def _size(plan: PlacementPlan, stage: Stage) -> tuple[tuple[int, int], ...]:

@@ -1,5 +1,7 @@
 """What the resource says about itself: stages, plan, conditions, the last failure. Pure."""
 
+from collections.abc import Collection
+
 from tridentserve.domain.plans import PlacementPlan
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.manifest.base import Object
@@ -49,7 +51,14 @@ def blocked_status(
             "observed_generation": generation,
             "conditions": blocked(old.conditions, problem, observed, generation, now),
             "stages": tuple(
-                _stage(one.name, one.desired, one.fraction_percent, observed) for one in old.stages
+                _stage(
+                    one.name,
+                    one.desired,
+                    one.fraction_percent,
+                    observed,
+                    gave_up={pool.name for pool in one.pools if pool.gave_up},
+                )
+                for one in old.stages
             ),
         }
     )
@@ -58,11 +67,26 @@ def blocked_status(
 def _planned_stage(stage: Stage, facts: Facts) -> StageStatus:
     plan = facts.decision.plan
     fractions = [pool.shape.fraction_percent for pool in plan.pools if stage in pool.shape.stages]
-    return _stage(stage, plan.workers(stage), fractions[0] if fractions else None, facts.observed)
+    undone = {one.pool for one in facts.decision.memory.transition.attempts if one.gave_up}
+    return _stage(
+        stage,
+        plan.workers(stage),
+        fractions[0] if fractions else None,
+        facts.observed,
+        gave_up={
+            one.pool.name
+            for one in facts.observed.deployments
+            if one.pool is not None and pool_key(one.pool) in undone
+        },
+    )
 
 
 def _stage(
-    stage: Stage, desired: int, fraction_percent: int | None, observed: Observation
+    stage: Stage,
+    desired: int,
+    fraction_percent: int | None,
+    observed: Observation,
+    gave_up: Collection[str],
 ) -> StageStatus:
     ready = sum(pool.routable for pool in observed.pools if stage in pool.key.shape.stages)
     return StageStatus(
@@ -71,11 +95,11 @@ def _stage(
         ready=ready,
         summary=f"{ready}/{desired}",
         fraction_percent=fraction_percent,
-        pools=_pools(stage, observed),
+        pools=_pools(stage, observed, gave_up),
     )
 
 
-def _pools(stage: Stage, observed: Observation) -> tuple[PoolStatus, ...]:
+def _pools(stage: Stage, observed: Observation, gave_up: Collection[str]) -> tuple[PoolStatus, ...]:
     states = {pool.key: pool for pool in observed.pools}
     return tuple(
         PoolStatus(
@@ -84,6 +108,7 @@ def _pools(stage: Stage, observed: Observation) -> tuple[PoolStatus, ...]:
             revision=one.pool.revision,
             desired=one.replicas,
             ready=states[pool_key(one.pool)].routable,
+            gave_up=one.pool.name in gave_up,
         )
         for one in observed.deployments
         if one.pool is not None and stage in one.pool.shape.stages

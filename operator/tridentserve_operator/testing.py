@@ -19,7 +19,7 @@ from tridentserve.domain.names import (
     LABEL_POOL,
     LABEL_REVISION,
 )
-from tridentserve.errors import NotFoundError, UnavailableError
+from tridentserve.errors import InvalidFieldError, NotFoundError, UnavailableError
 from tridentserve.manifest.base import API_VERSION, KIND, Object
 from tridentserve_operator.observe import Observation, observation
 from tridentserve_operator.views import ROUTER, deployment_view, object_view, pod_view
@@ -58,6 +58,8 @@ class MemoryCluster:
         self.before_call: Callable[[str, str, str], None] = lambda verb, kind, name: None
         """Raises in place of a call."""
         self._version = 0
+        self._applied: set[str] = set()
+        """Uids of what `apply` made: whatever else is there, somebody else has set its fields."""
         self.capacity = 1000
         """Pods that find a node."""
         self.failing: dict[str, Object] = {}
@@ -73,8 +75,8 @@ class MemoryCluster:
             raise NotFoundError(f"{kind} {name} is not there")
         return copy.deepcopy(found)
 
-    async def apply(self, body: Object, *, subresource: str = "") -> Object:
-        """Create or change; only the fields of `body` are touched."""
+    async def apply(self, body: Object, *, subresource: str = "", force: bool = True) -> Object:
+        """Create or change; only the fields of `body` are touched, and without force no others'."""
         metadata = body["metadata"]
         key = (body["kind"], metadata["namespace"], metadata["name"])
         self._called("apply", key[0] + (f"/{subresource}" if subresource else ""), key[2])
@@ -87,6 +89,9 @@ class MemoryCluster:
         if found is None:
             found = {"metadata": {"uid": str(uuid.uuid4()), "generation": 0}, "status": {}}
             self.objects[key] = found
+            self._applied.add(found["metadata"]["uid"])
+        elif not force and found["metadata"]["uid"] not in self._applied and _differs(found, body):
+            raise InvalidFieldError(f"{key[0]} {key[2]}", "it belongs to somebody else")
         self._change(found, copy.deepcopy(body))
         return copy.deepcopy(found)
 
@@ -285,6 +290,17 @@ def _ready(pod: Object) -> bool:
 
 def _cost(pod: Object) -> int:
     return int((pod["metadata"].get("annotations") or {}).get(ANNOTATION_DELETION_COST, 0))
+
+
+def _differs(found: Object, wanted: Object) -> bool:
+    """Whether a field of both has two values."""
+    return any(
+        _differs(found[name], value)
+        if isinstance(value, dict) and isinstance(found[name], dict)
+        else found[name] != value
+        for name, value in wanted.items()
+        if name in found
+    )
 
 
 def _merge(target: Object, patch: Object) -> None:

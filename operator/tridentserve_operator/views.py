@@ -56,6 +56,8 @@ class DeploymentView:
     replicas: int
     updated: int
     rendered_hash: str
+    created_s: float
+    """Unix time."""
     refused: str
     """Why its pods cannot even be created, as the API server put it; empty where they can."""
     deleting: bool
@@ -134,6 +136,7 @@ def deployment_view(body: Body) -> DeploymentView:
         replicas=int(spec.get("replicas", 1)),
         updated=int(status.get("updatedReplicas") or 0),
         rendered_hash=(metadata.get("annotations") or {}).get(ANNOTATION_RENDERED_HASH, ""),
+        created_s=_unix(metadata.get("creationTimestamp")),
         refused=_refused(status),
         deleting="deletionTimestamp" in metadata,
     )

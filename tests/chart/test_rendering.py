@@ -59,6 +59,9 @@ MATRIX: dict[str, dict[str, Any]] = {
     "long name": {"fullnameOverride": "x" * 52, "metrics": {"service": {"enabled": True}}},
 }
 
+SCALARS = ("2024", "1e3", "0x1f", "2024-01-02", "true", "on", "null")
+"""Names that YAML takes for something else where they stand without quotes."""
+
 RESTRICTED_POD = {
     "runAsNonRoot": True,
     "runAsUser": 65532,
@@ -94,6 +97,30 @@ def test_every_object_is_valid_for_the_api_server(case: str, render: Render) -> 
     for body in render(MATRIX[case]):
         if body["kind"] != "PodMonitor":  # no part of Kubernetes, so no schema of it is there
             kubernetes_validate.validate(body, "1.37", strict=True)
+
+
+@pytest.mark.parametrize("fullname", [True, False])
+@pytest.mark.parametrize("word", SCALARS)
+def test_a_name_that_looks_like_something_else_stays_a_name(
+    word: str, fullname: bool, render: Render
+) -> None:
+    values = {
+        "fullnameOverride": word if fullname else "",
+        "nameOverride": word,
+        "watchNamespaces": [word],
+        "priorityClassName": word,
+        "serviceAccount": {"name": word},
+        "metrics": {"service": {"enabled": True}, "podMonitor": {"enabled": True}},
+        "networkPolicy": {"enabled": True},
+    }
+
+    for body in render(values, name=word, namespace=word):
+        meta = body["metadata"]
+        if body["kind"] != "PodMonitor":
+            kubernetes_validate.validate(body, "1.37", strict=True)
+        assert isinstance(meta["name"], str)
+        assert meta.get("namespace", word) == word
+        assert meta["labels"][names.LABEL_NAME] == meta["labels"][names.LABEL_INSTANCE] == word
 
 
 @pytest.mark.parametrize("case", MATRIX)

@@ -44,6 +44,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"metrics": {"podMonitor": {"interval": "often"}}}, "/metrics/podMonitor/interval"),
     ({"networkPolicy": {"apiServerPorts": [0]}}, "/networkPolicy/apiServerPorts/0"),
     ({"fullnameOverride": "x" * 53}, "/fullnameOverride"),
+    ({"fullnameOverride": "a.b"}, "/fullnameOverride"),
+    ({"nameOverride": "a.b"}, "/nameOverride"),
 ]
 
 

@@ -199,7 +199,7 @@ def test_scaling_is_limited_by_bounds_or_by_the_cluster() -> None:
     kind = ConditionType.SCALING_LIMITED
     limited = PlacementPlan(pools=PLAN.pools, reasons=PLAN.reasons, limited=True)
     refused = TransitionMemory(
-        infeasible=(Infeasible(label="diffuse@100", workers=3, until_s=1.0),)
+        infeasible=(Infeasible(shape=PLAN.pools[1].shape, revision=NEW, workers=3, until_s=1.0),)
     )
 
     assert verdict(kind, facts(1, 1, 1)) == ("False", "WithinLimits")

@@ -12,10 +12,10 @@ from tridentserve.domain.pipeline import PipelineSpec
 from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.manifest.profile_files import builtin
-from tridentserve.manifest.status import PlanReason, PlanStatus, StageStatus, Status
+from tridentserve.manifest.status import PlanReason, PlanStatus, PoolStatus, StageStatus, Status
 from tridentserve.manifest.v1alpha1 import parse
 from tridentserve.planner.cost import CostModel
-from tridentserve.planner.pools import Patience, PoolKey, PoolState, SetReplicas
+from tridentserve.planner.pools import MarkDraining, Patience, PoolKey, PoolState, SetReplicas, Step
 from tridentserve.planner.protocols import PlacementInputs
 from tridentserve.planner.registry import PLACEMENT_NAMES, placement_planner
 from tridentserve_operator.decide import Decision, Memory, decide, restored
@@ -172,6 +172,44 @@ def test_a_profile_that_is_gone_lets_nothing_shrink() -> None:
             bare = look(spec(), there, memory, load=load, status=status, now=now)
             assert [bare.plan.workers(stage) for stage in STAGES] == sizes
             assert {one.shape.fraction_percent for one in bare.plan.pools} == fractions
+
+
+@pytest.mark.parametrize("gave_up", [False, True])
+def test_a_restart_takes_no_last_worker_again_for_what_gave_up(gave_up: bool) -> None:
+    new = [
+        replace(one, routable=0, starting=1, unschedulable=1, insufficient=1)
+        for one in pools(1, 1, 1)
+    ]
+    there = [*new, *pools(1, 1, 1, revision=OTHER)]
+    written = Status(
+        stages=tuple(
+            StageStatus(
+                name=stage,
+                desired=1,
+                ready=1,
+                pools=(
+                    PoolStatus(
+                        name=f"new-{stage}",
+                        fraction_percent=100,
+                        revision=REVISION,
+                        desired=1,
+                        ready=0,
+                        gave_up=gave_up,
+                    ),
+                ),
+            )
+            for stage in STAGES
+        )
+    )
+    memory = Memory()
+    steps: list[Step] = []
+    for now in (1000.0, 1000.0 + Patience().unschedulable_s):
+        decision = look(spec(), there, memory, status=written, now=now)
+        memory = decision.memory
+        steps += decision.steps
+
+    drained = [step for step in steps if isinstance(step, MarkDraining)]
+    assert any(step.pool.revision == OTHER for step in drained) != gave_up
 
 
 def test_the_first_look_at_nothing_asks_for_the_least_of_everything() -> None:

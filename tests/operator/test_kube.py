@@ -162,6 +162,33 @@ async def test_a_namesakes_child_is_waited_for(server: Server, kube: Kube) -> No
         await kube.apply(DEPLOYMENT)
 
 
+async def test_what_may_be_somebody_elses_is_not_taken_by_force(server: Server, kube: Kube) -> None:
+    await kube.apply(DEPLOYMENT, force=False)
+
+    assert server.requests[0][2] == {"fieldManager": "tridentserve-operator", "force": "false"}
+
+
+async def test_fields_of_another_manager_are_named_as_somebody_elses(
+    server: Server, kube: Kube
+) -> None:
+    cause = {
+        "reason": "FieldManagerConflict",
+        "message": 'conflict with "kubectl-create" using v1',
+        "field": ".spec.selector",
+    }
+    server.status = 409
+    server.body = {
+        "kind": "Status",
+        "reason": "Conflict",
+        "message": 'Apply failed with 1 conflict: conflict with "kubectl-create" using v1:'
+        " .spec.selector",
+        "details": {"causes": [cause]},
+    }
+
+    with pytest.raises(InvalidFieldError, match=r"somebody else.*\.spec\.selector"):
+        await kube.apply(DEPLOYMENT, force=False)
+
+
 async def test_a_rotated_token_is_read_again(server: Server, kube: Kube, tmp_path: Path) -> None:
     await kube.apply(DEPLOYMENT)
     kubeconfig = tmp_path / "kubeconfig"

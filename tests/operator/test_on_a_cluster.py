@@ -342,6 +342,23 @@ def test_what_somebody_deletes_or_edits_is_set_right(operator: Operator) -> None
         eventually(lambda: operator.names(kind) == there)  # noqa: B023  called at once
 
 
+def test_what_belongs_to_somebody_else_is_left_alone_and_told(operator: Operator) -> None:
+    operator.kubectl("create", "service", "clusterip", "flux-router", "--tcp=80:80")
+    operator.apply(operator.model("a"))
+
+    eventually(lambda: operator.condition("Degraded").get("status") == "True", within_s=60)
+    degraded = operator.condition("Degraded")
+    assert degraded["reason"] == "ApplyRefused"
+    assert "belongs to somebody else" in degraded["message"]
+    service = get(operator.cluster, operator.namespace, "service", "flux-router")
+    assert service["spec"]["selector"] == {"app": "flux-router"}
+    assert "ownerReferences" not in service["metadata"]
+
+    operator.kubectl("delete", "service", "flux-router")
+    eventually(lambda: operator.condition("Degraded")["status"] == "False", within_s=60)
+    operator.wait()
+
+
 def _replicas(operator: Operator, name: str) -> int:
     return int(get(operator.cluster, operator.namespace, "deployment", name)["spec"]["replicas"])
 

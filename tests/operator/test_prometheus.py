@@ -253,6 +253,27 @@ async def test_a_good_answer_is_kept_with_its_time(server: Server) -> None:
     assert server.forms == [{"query": prometheus.query(60), "timeout": "5s"}]
 
 
+async def test_a_password_in_the_address_is_used_and_never_told(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def login(request: web.Request) -> web.StreamResponse:
+        assert request.headers["Authorization"] == "Basic cmVhZGVyOnMzY3JldA=="
+        return await server.good(request)
+
+    server.handler = login
+    answer = await ask(server.url.replace("//", "//reader:s3cret@"))
+    assert answer.pipelines is not None
+
+    for place in ("127.0.0.1:1/prom", "127.0.0.1:99999", "[/", "/"):
+        answer = await ask(f"http://reader:s3cret@{place}")
+        assert answer.problem.startswith("Prometheus at http://")
+        assert "s3cret" not in answer.problem
+    server.handler = _html
+    answer = await ask(server.url.replace("//", "//reader:s3cret@"))
+    assert answer.problem.startswith(f"Prometheus at {server.url} answered HTTP 502")
+    assert "s3cret" not in "".join(str(vars(record)) for record in caplog.records)
+
+
 async def _error(_: web.Request) -> web.StreamResponse:
     body = json.dumps({"status": "error", "errorType": "timeout", "error": "too slow"})
     return web.Response(text=body, status=503, content_type="application/json")

@@ -1,5 +1,6 @@
 """Stories of pipelines in virtual time: everything but the API server is the real thing."""
 
+import copy
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -603,6 +604,138 @@ async def test_a_refusal_to_repair_is_quoted_and_the_rest_goes_on(story: "Story"
     assert story.condition(DEGRADED).reason == "ApplyRefused"
     assert "a policy of later" in story.condition(DEGRADED).message
     assert story.condition(READY).status is ConditionStatus.TRUE
+
+
+@pytest.mark.parametrize("stages", [("encode", "diffuse", "decode"), ("diffuse",)])
+async def test_a_revision_that_is_refused_leaves_the_old_chain_even_where_there_is_no_room(
+    story: "Story", stages: tuple[str, ...]
+) -> None:
+    gpu: dict[str, Any] = {"sharing": "Exclusive", "count": 1}
+    spec: dict[str, Any] = {"autoscaling": {"gpuLimitPercent": 300}}
+    story.apply(stages={name: {"gpu": gpu} for name in ("encode", "diffuse", "decode")}, **spec)
+    await story.run(10)
+    before = story.replicas()
+    revision = story.status.revision
+
+    def refuse(verb: str, kind: str, name: str) -> None:
+        new = (verb, kind) == ("apply", "Deployment") and name not in before
+        if new and any(stage in name for stage in stages):
+            raise InvalidFieldError(name, "memory: must be less than or equal to limit")
+
+    story.cluster.before_call = refuse
+    changed = {"gpu": gpu, "template": {"image": "other:1"}}
+    story.apply(stages=dict.fromkeys(("encode", "diffuse", "decode"), changed), **spec)
+    await story.run(1500)
+
+    assert {name: story.replicas()[name] for name in before} == before
+    assert story.condition(AVAILABLE).status is ConditionStatus.TRUE
+    assert story.condition(DEGRADED).reason == "ApplyRefused"
+    assert "memory: must be less" in story.condition(DEGRADED).message
+    tried = {name for name in story.replicas() if name not in before}
+    assert len(tried) == 3 - len(stages), "the others are made all the same"
+
+    story.cluster.before_call = lambda verb, kind, name: None
+    await story.run(60)
+    assert story.status.revision != revision
+    assert story.condition(READY).status is ConditionStatus.TRUE
+
+
+async def test_a_label_that_is_refused_keeps_no_other_worker(story: "Story") -> None:
+    story.apply(stages=STAGES, autoscaling=QUICK)
+    await story.run(5)
+    pool = next(name for name in story.replicas() if "diffuse" in name)
+    story.load(4.0, {("diffuse", pool): 1.0})
+    await story.run(40)
+    first = min(pod["metadata"]["name"] for pod in story.cluster.pods("decode"))
+
+    def refuse(verb: str, kind: str, name: str) -> None:
+        if (verb, name) == ("merge", first):
+            raise InvalidFieldError(name, "a policy of later forbids it")
+
+    story.cluster.before_call = refuse
+    story.apply(stages=STAGES, autoscaling=QUICK, suspend=True)
+    await story.run(60)
+
+    assert story.pools() == {"decode-100": 1}
+
+
+@pytest.mark.parametrize("kind", ["Service", "ServiceAccount", "RoleBinding"])
+async def test_what_the_api_server_cannot_do_for_one_object_stops_no_other(
+    story: "Story", kind: str
+) -> None:
+    def fail(verb: str, called: str, name: str) -> None:
+        if (verb, called) == ("apply", kind):
+            raise UnavailableError(f"PATCH {name}: failed calling webhook")
+
+    story.cluster.before_call = fail
+    story.apply()
+    await _run_failing(story, 10)
+
+    assert story.pools() == {"encode-100": 1, "diffuse-100": 1, "decode-100": 1}
+    assert story.condition(AVAILABLE).status is ConditionStatus.TRUE
+    assert story.condition(DEGRADED).reason == "ApplyRefused"
+    assert "failed calling webhook" in story.condition(DEGRADED).message
+
+    story.apply(suspend=True)
+    await _run_failing(story, 60)
+    assert list(story.replicas()) == ["flux-router"]
+
+    story.cluster.before_call = lambda verb, kind, name: None
+    await story.run(2)
+    assert story.condition(DEGRADED).status is ConditionStatus.FALSE
+
+
+async def test_pools_that_the_api_server_cannot_write_are_told_and_tried_again(
+    story: "Story",
+) -> None:
+    def fail(verb: str, kind: str, name: str) -> None:
+        if kind == "Deployment":
+            raise UnavailableError(f"PATCH {name}: HTTP 500")
+
+    story.cluster.before_call = fail
+    story.apply()
+    await _run_failing(story, 3)
+
+    assert story.condition(DEGRADED).reason == "ApplyRefused"
+    assert "HTTP 500" in story.condition(DEGRADED).message
+
+
+async def _run_failing(story: "Story", seconds: int) -> None:
+    """A look every second, each of which ends in what the loop backs off from."""
+    for _ in range(seconds):
+        with pytest.raises(UnavailableError):
+            await story.look()
+        story.cluster.settle()
+        story.cluster.now += 1
+
+
+async def test_what_belongs_to_somebody_else_is_left_alone_and_told(story: "Story") -> None:
+    foreign = {
+        "kind": "Service",
+        "metadata": {
+            "name": "flux-router",
+            "namespace": "default",
+            "uid": "theirs",
+            "resourceVersion": "1",
+            "labels": {"app": "flux-router"},
+        },
+        "spec": {"selector": {"app": "flux-router"}, "ports": [{"port": 80}]},
+    }
+    before = copy.deepcopy(foreign)
+    story.cluster.objects["Service", "default", "flux-router"] = foreign
+    story.apply()
+
+    await story.run(5)
+
+    assert foreign == before
+    assert story.condition(DEGRADED).reason == "ApplyRefused"
+    assert "somebody else" in story.condition(DEGRADED).message
+    assert story.pools() == {"encode-100": 1, "diffuse-100": 1, "decode-100": 1}
+
+    del story.cluster.objects["Service", "default", "flux-router"]
+    await story.run(2)
+    assert story.condition(DEGRADED).status is ConditionStatus.FALSE
+    assert story.cluster.objects["Service", "default", "flux-router"] != before
 
 
 async def test_a_call_that_fails_once_is_made_again(story: "Story") -> None:

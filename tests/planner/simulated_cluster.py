@@ -7,6 +7,7 @@ others. It notes whatever a transition must never do.
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 
 from hypothesis import strategies as st
@@ -84,6 +85,7 @@ class SimulatedCluster:
     """Revisions and fractions of which no pod ever becomes ready."""
     now: float = 0.0
     deployments: dict[PoolKey, int] = field(default_factory=dict)
+    created_s: dict[PoolKey, float] = field(default_factory=dict)
     pods: list[Pod] = field(default_factory=list)
     sins: list[str] = field(default_factory=list)
     served: list[bool] = field(default_factory=list)
@@ -102,9 +104,11 @@ class SimulatedCluster:
         match step:
             case SetReplicas(pool=key, replicas=replicas):
                 self.deployments[key] = replicas
+                self.created_s.setdefault(key, self.now)
             case MarkDraining(pool=key, pods=count):
                 pods = sorted(
-                    self.alive(key), key=lambda pod: (not pod.labelled, pod.ready(self.now))
+                    self.alive(key),
+                    key=lambda pod: (not pod.labelled, pod.ready(self.now), pod.placed),
                 )
                 for pod in pods[:count]:
                     pod.labelled = True
@@ -115,6 +119,7 @@ class SimulatedCluster:
                 if self.deployments.get(key) or self.alive(key):
                     self.sins.append(f"removed {key.label} with pods in it")
                 self.deployments.pop(key, None)
+                self.created_s.pop(key, None)
             case Wait():
                 pass
 
@@ -188,6 +193,7 @@ class SimulatedCluster:
             starting=sum(not pod.ready(self.now) and not pod.labelled for pod in pods),
             unschedulable=len(unplaced),
             insufficient=len(unplaced) if helped else 0,
+            created_s=self.created_s.get(key, inf),
         )
 
 

@@ -1,7 +1,7 @@
 """Pipelines and loads for tests of placement and scaling."""
 
 from tridentserve.domain.cluster import Cluster, Sharing
-from tridentserve.domain.ids import PipelineName
+from tridentserve.domain.ids import PipelineName, Revision
 from tridentserve.domain.load import Load, StageTime
 from tridentserve.domain.pipeline import Behavior, Limits, PipelineSpec, ScalingRule, StageSpec
 from tridentserve.domain.plans import PlacementPlan, PoolPlan
@@ -112,6 +112,16 @@ def inputs(
         profile=profile,
         infeasible=infeasible,
         now=now,
+    )
+
+
+def refused(stage: StageSpec, fraction: int, workers: int, until_s: float = 1.0) -> Infeasible:
+    """So many workers of a stage could not be had at a fraction."""
+    return Infeasible(
+        shape=shape_of(stage, fraction),
+        revision=Revision("r1"),
+        workers=workers,
+        until_s=until_s,
     )
 
 

@@ -113,6 +113,28 @@ def test_beyond_the_known_shapes_the_line_goes_on_but_not_to_nothing() -> None:
     assert mean(cost, C, Shape(height=8, width=64)) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("noise", [0.98, 1.0, 1.02])
+def test_two_sizes_that_are_near_to_one_another_say_nothing_of_far_ones(noise: float) -> None:
+    near = Shape(height=130, width=64)
+    cost = measured((C, MIDDLE, 1.0), (C, near, 130 / 128 * noise))
+
+    assert mean(cost, C, LARGE) == pytest.approx(1.9, rel=0.03)
+    assert mean(cost, C, SMALL) == pytest.approx(0.55, rel=0.03)
+
+
+def test_beyond_sizes_that_took_less_the_larger_they_were_nothing_is_cheaper() -> None:
+    cost = measured((C, SMALL, 3.0), (C, MIDDLE, 2.0))
+
+    assert mean(cost, C, LARGE) == pytest.approx(2.0)
+    assert mean(cost, C, Shape(height=32, width=64)) == pytest.approx(3.0)
+
+
+def test_encode_beyond_the_measured_sizes_takes_what_the_nearest_took() -> None:
+    cost = measured((E, SMALL, 0.1), (E, MIDDLE, 0.13))
+
+    assert mean(cost, E, LARGE) == pytest.approx(0.13)
+
+
 def test_where_less_was_measured_than_communication_takes_the_line_is_straight() -> None:
     low = Point(size=1000, seconds=1.0, communication_s=2.0)
     high = Point(size=3000, seconds=9.0, communication_s=1.0)

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.planner.specs import codes, inputs, load, pipeline, plan_of, size, stage_spec
+from tests.planner.specs import codes, inputs, load, pipeline, plan_of, refused, size, stage_spec
 
 from tridentserve.domain.load import UNKNOWN
 from tridentserve.domain.pipeline import PipelineSpec
@@ -13,7 +13,7 @@ from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.placement.budget import gpu_percent
 from tridentserve.planner.placement.proportional import Proportional
 from tridentserve.planner.placement.static import Static
-from tridentserve.planner.protocols import Infeasible, PlacementPlanner
+from tridentserve.planner.protocols import PlacementPlanner
 from tridentserve.planner.registry import PLACEMENT_NAMES, placement_planner
 
 E, D, C = STAGES
@@ -111,8 +111,8 @@ def test_a_stage_whose_seconds_are_unknown_keeps_the_workers_that_it_has(arrival
 
 def test_what_is_held_gives_way_to_what_can_be_had() -> None:
     spec = pipeline(stage_spec(C, fractions=(25, 100), most=4))
-    fewer = (Infeasible(label="decode@100", workers=3, until_s=1.0),)
-    none = (Infeasible(label="decode@100", workers=1, until_s=1.0),)
+    fewer = (refused(stage_spec(C), 100, 3),)
+    none = (refused(stage_spec(C), 100, 1),)
     before = plan_of(spec, decode=(4, 100))
 
     assert size(Proportional().plan(inputs(spec, load(1.0), before, infeasible=fewer)), C) == (
@@ -150,29 +150,29 @@ def test_unknown_arrivals_hold_the_plan_and_say_why() -> None:
 
 def test_a_fraction_that_could_not_be_had_is_avoided_until_it_expires() -> None:
     spec, measured = decode(), load(0.1, decode={100: 0.1})
-    refused = (Infeasible(label="decode@25", workers=1, until_s=100.0),)
+    too_many = (refused(stage_spec(C), 25, 1, until_s=100.0),)
 
-    during = Proportional().plan(inputs(spec, measured, infeasible=refused, now=99.0))
-    after = Proportional().plan(inputs(spec, measured, infeasible=refused, now=100.0))
+    during = Proportional().plan(inputs(spec, measured, infeasible=too_many, now=99.0))
+    after = Proportional().plan(inputs(spec, measured, infeasible=too_many, now=100.0))
 
     assert size(during, C) == (1, 50)
     assert size(after, C) == (1, 25)
 
 
 def test_a_number_of_workers_that_could_not_be_had_is_a_maximum() -> None:
-    refused = (Infeasible(label="diffuse@100", workers=3, until_s=100.0),)
+    too_many = (refused(stage_spec(D), 100, 3, until_s=100.0),)
 
-    plan = Proportional().plan(inputs(pipeline(), load(4.0, **ALL), infeasible=refused))
+    plan = Proportional().plan(inputs(pipeline(), load(4.0, **ALL), infeasible=too_many))
 
     assert size(plan, D) == (2, 100)
     assert plan.limited
 
 
 def test_where_nothing_can_be_had_there_is_still_a_plan() -> None:
-    refused = (Infeasible(label="diffuse@100", workers=1, until_s=100.0),)
+    too_many = (refused(stage_spec(D), 100, 1, until_s=100.0),)
 
     assert size(
-        Proportional().plan(inputs(pipeline(), load(4.0, **ALL), infeasible=refused)), D
+        Proportional().plan(inputs(pipeline(), load(4.0, **ALL), infeasible=too_many)), D
     ) == (1, 100)
 
 
@@ -228,7 +228,7 @@ ODD = st.one_of(
     limit=st.integers(0, 5000),
     slo=st.integers(100, 10_000),
     target=st.integers(1, 95),
-    refused=st.lists(st.tuples(st.sampled_from([10, 25, 50, 100]), st.integers(1, 5)), max_size=3),
+    had=st.lists(st.tuples(st.sampled_from([10, 25, 50, 100]), st.integers(1, 5)), max_size=3),
 )
 def test_every_plan_is_within_the_specification_and_the_same_again(
     name: str,
@@ -241,7 +241,7 @@ def test_every_plan_is_within_the_specification_and_the_same_again(
     limit: int,
     slo: int,
     target: int,
-    refused: list[tuple[int, int]],
+    had: list[tuple[int, int]],
 ) -> None:
     spec = pipeline(
         stage_spec(C, least, least + more, tuple(sorted(fractions)), devices),
@@ -252,10 +252,7 @@ def test_every_plan_is_within_the_specification_and_the_same_again(
     asked = inputs(
         spec,
         load(rate, decode=times),
-        infeasible=tuple(
-            Infeasible(label=f"decode@{fraction}", workers=workers, until_s=1.0)
-            for fraction, workers in refused
-        ),
+        infeasible=tuple(refused(spec.stage(C), fraction, workers) for fraction, workers in had),
     )
     planner: PlacementPlanner = placement_planner(name)
 

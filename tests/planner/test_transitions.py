@@ -198,7 +198,7 @@ def test_spare_workers_are_drained_first_and_a_chain_is_never_broken_for_growth(
     op.run(plan(TWO), "a", 50)
 
     assert all(op.cluster.served)
-    assert [one.label for one in op.memory.infeasible] == ["diffuse@100"]
+    assert [one.shape.label for one in op.memory.infeasible] == ["diffuse@100"]
     assert op.memory.infeasible[0].workers == 2
 
 
@@ -210,7 +210,7 @@ def test_a_revision_that_cannot_be_placed_is_undone_and_the_old_one_serves_on() 
 
     assert all(op.cluster.served)
     assert not op.cluster.alive(key(Stage.DIFFUSE, "b"))
-    assert {one.label for one in op.memory.infeasible} == {
+    assert {one.shape.label for one in op.memory.infeasible} == {
         "encode@100",
         "diffuse@100",
         "decode@100",
@@ -240,6 +240,106 @@ def test_a_revision_that_never_starts_is_undone_and_the_old_one_serves_on() -> N
     assert not op.cluster.alive(key(Stage.DIFFUSE, "b"))
 
 
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("broken", [True, False])
+def test_without_room_no_more_than_a_quarter_is_lost_at_a_time(broken: bool, counted: bool) -> None:
+    sizes = plan({**ONE, Stage.DIFFUSE: (100, 8)})
+    op = began(operator(percent(sizes), gpu=counted), sizes, "a")
+    op.cluster.broken = frozenset({Revision("b")} if broken else ())
+    ready = []
+
+    for _ in range(600):
+        op.tick(sizes, "b")
+        ready.append(sum(one.routable for one in op.cluster.observe()))
+
+    # Of ten; the old encoder that leaves for good is one more.
+    assert min(ready) >= (8 if broken else 7)
+    assert all(op.cluster.served)
+    assert broken or op.settled(sizes, "b")
+
+
+def test_workers_that_came_late_are_no_longer_infeasible() -> None:
+    more = plan({**ONE, Stage.DIFFUSE: (100, 6)})
+    op = began(operator(300, gpu=False), plan(ONE), "a")
+    op.run(more, "a", 30)
+    assert [(one.shape.label, one.workers) for one in op.memory.infeasible] == [("diffuse@100", 2)]
+    op.cluster.capacity = 800
+
+    op.run(more, "a", 60)
+    op.tick(more, "a")
+
+    assert op.settled(more, "a")
+    assert op.memory.infeasible == ()
+
+
+def test_another_revision_starts_without_the_refusals_of_the_one_before() -> None:
+    op = began(operator(None), plan(TWO), "a")
+    op.cluster.unplaceable = frozenset({Revision("b")})
+    op.run(plan(TWO), "b", 30)
+    assert op.memory.infeasible
+
+    op.tick(plan(TWO), "c")
+
+    assert op.memory.infeasible == ()
+
+
+def test_a_pod_without_a_place_does_not_stop_the_clock_of_those_that_never_start() -> None:
+    grown = plan({**ONE, Stage.DIFFUSE: (100, 4)})
+    op = began(operator(500, gpu=False), plan(ONE), "a")
+    op.cluster.broken = frozenset({100})
+
+    for _ in range(70):  # two of three find a node and never start, the third finds none
+        op.tick(grown, "a")
+
+    assert [state.routable for state in op.cluster.observe()] == [1, 1, 1]
+    assert [state.pods for state in op.cluster.observe()] == [1, 1, 1]
+    assert [(one.shape.label, one.workers) for one in op.memory.infeasible] == [("diffuse@100", 2)]
+
+
+def diffuse(**pods: int) -> list[PoolState]:
+    """A chain of which diffuse is in the making."""
+    state = PoolState(key=key(Stage.DIFFUSE, "a"), **pods)
+    rest = [
+        PoolState(key=key(stage, "a"), desired=1, routable=1)
+        for stage in (Stage.ENCODE, Stage.DECODE)
+    ]
+    return [state, *rest]
+
+
+def test_only_the_pod_that_no_node_takes_is_undone() -> None:
+    grown = plan({**ONE, Stage.DIFFUSE: (100, 5)})
+    observed = tuple(diffuse(desired=5, routable=1, starting=4, unschedulable=1))
+    memory = NO_MEMORY
+    steps: list[Step] = []
+    for now in (0.0, PATIENCE.unschedulable_s):
+        found, memory = next_steps(
+            observed, grown, Revision("a"), Room(), memory, now, replace(PATIENCE, start_s=900.0)
+        )
+        steps += found
+
+    assert kinds(steps, "a") == ["drain diffuse 1"]
+    assert [one.workers for one in memory.infeasible] == [5]
+
+
+def test_a_pod_asked_for_late_has_its_time_to_be_placed() -> None:
+    looks = [
+        (0.0, diffuse(desired=4, routable=1, starting=3), 4),
+        (30.0, diffuse(desired=4, routable=1, starting=3), 5),
+        (31.0, diffuse(desired=5, routable=1, starting=4, unschedulable=1), 5),
+        (31.0 + PATIENCE.unschedulable_s, diffuse(desired=5, routable=1, starting=4), 5),
+    ]
+    memory = NO_MEMORY
+    steps: list[Step] = []
+    for now, observed, workers in looks:
+        target = plan({**ONE, Stage.DIFFUSE: (100, workers)})
+        found, memory = next_steps(
+            tuple(observed), target, Revision("a"), Room(), memory, now, PATIENCE
+        )
+        steps += found
+
+    assert kinds(steps, "a") == ["diffuse=5"]
+
+
 def test_a_replacement_that_fails_brings_the_old_chain_back_and_is_not_repeated() -> None:
     op = began(operator(300), plan(ONE), "a")
     op.cluster.broken = frozenset({Revision("b")})
@@ -254,6 +354,48 @@ def test_a_replacement_that_fails_brings_the_old_chain_back_and_is_not_repeated(
     assert not op.cluster.sins
 
 
+@pytest.mark.parametrize("bad", ["a", "m"])
+def test_after_two_edits_that_fail_the_chain_that_served_comes_back(bad: str) -> None:
+    op = began(operator(300), plan(ONE), "good")
+    op.cluster.broken = frozenset({Revision(bad), Revision("z")})
+    op.run(plan(ONE), bad, 200)
+    assert op.cluster.served[-1]
+
+    op.run(plan(ONE), "z", 200)
+
+    assert op.cluster.served[-1]
+    assert op.cluster.alive(key(Stage.DIFFUSE, "good"))
+
+
+def test_edits_that_others_came_after_hold_nothing() -> None:
+    op = began(operator(None), plan(TWO), "good")
+    edits = ["a", "b", "z"]
+    op.cluster.broken = frozenset(map(Revision, edits))
+
+    for edit in edits:
+        op.run(plan(TWO), edit, 12)
+
+    held = {state.key.revision for state in op.cluster.observe() if state.holds}
+    assert held == {"good", "z"}
+    assert {one.revision for one in op.cluster.deployments} == {"good", "z"}
+    assert all(op.cluster.served)
+
+
+def test_a_first_start_that_hangs_is_overdue_and_left_to_go_on() -> None:
+    op = operator(None)
+    op.cluster.broken = frozenset({Revision("a")})
+    op.run(plan(TWO), "a", 70)
+
+    assert {one.pool.stages for one in op.memory.attempts if one.overdue} == {
+        (stage,) for stage in Stage
+    }
+    for pod in op.cluster.pods:
+        pod.ready_s = op.cluster.now
+    op.tick(plan(TWO), "a")
+
+    assert op.memory.attempts == ()
+
+
 @pytest.mark.parametrize("gpu", [True, False])
 def test_a_fraction_that_never_comes_up_costs_the_last_worker_once_at_most(gpu: bool) -> None:
     small, large = plan({**ONE, Stage.DECODE: (50, 1)}), plan(ONE)
@@ -263,7 +405,7 @@ def test_a_fraction_that_never_comes_up_costs_the_last_worker_once_at_most(gpu: 
     for tick in range(600):  # the plan follows what is told: it asks anew whenever that expires
         if tick == 200:
             op.cluster.served.clear()
-        told = any(one.label == "decode@50" for one in op.memory.infeasible)
+        told = any(one.shape.label == "decode@50" for one in op.memory.infeasible)
         op.tick(large if told else small, "a")
 
     assert all(op.cluster.served)
@@ -275,7 +417,7 @@ def test_a_fraction_that_cannot_be_had_is_told_and_the_plan_can_go_back() -> Non
     op = began(operator(250, gpu=False), small, "a")
 
     for _ in range(60):
-        told = any(one.label == "decode@100" for one in op.memory.infeasible)
+        told = any(one.shape.label == "decode@100" for one in op.memory.infeasible)
         op.tick(small if told else large, "a")
     op.run(small, "a")
 
@@ -304,7 +446,7 @@ def test_growth_that_does_not_fit_leaves_the_workers_alone_that_do() -> None:
     op.run(more, "a", 9)
 
     assert len(op.cluster.alive(key(Stage.DIFFUSE, "a"))) == 2
-    assert [(one.label, one.workers) for one in op.memory.infeasible] == [("diffuse@100", 3)]
+    assert [(one.shape.label, one.workers) for one in op.memory.infeasible] == [("diffuse@100", 3)]
     assert not op.cluster.sins
 
 

@@ -82,6 +82,29 @@ def test_it_converges_without_any_room_to_spare(
 
 
 @settings(max_examples=60, deadline=None)
+@given(
+    first=SIZES, second=SIZES, same=st.booleans(), spare=st.integers(0, 6), seed=st.integers(0, 99)
+)
+def test_whoever_has_a_worker_yields_to_a_stage_without_one_where_nobody_counts_room(
+    first: dict[Stage, tuple[int, int]],
+    second: dict[Stage, tuple[int, int]],
+    same: bool,
+    spare: int,
+    seed: int,
+) -> None:
+    before, after = plan(first), plan(second)
+    room = max(chain_percent(before), chain_percent(after)) + spare * 50
+    op = operator(room, seed, gpu=False)
+
+    op.run(before, "a", 200)
+    assert op.cluster.serves()
+    op.run(after, "a" if same else "b", 400)
+
+    assert op.cluster.serves()
+    assert op.cluster.sins == []
+
+
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 999))
 def test_whatever_crashes_restarts_and_changes_it_ends_where_it_should(
     data: st.DataObject, seed: int

@@ -65,6 +65,11 @@ class PoolStatus(ApiObject):
     revision: str = Field(max_length=63, description="Revision of its pods.")
     desired: Count = Field(description="Workers that there should be.")
     ready: Count = Field(description="Workers that are ready.")
+    gave_up: bool = Field(
+        default=False,
+        description="None of its workers became ready in time, so that they were taken back, and"
+        " the last worker that serves in their place is not taken away for them again.",
+    )
 
 
 class StageStatus(ApiObject):

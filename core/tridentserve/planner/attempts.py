@@ -1,7 +1,8 @@
 """Growth of the pools that the plan wants, as it is watched from look to look.
 
-Pods that are asked for either come up or they do not; the moment since which nothing came is all
-that is remembered. What is done about growth that takes too long is decided in `expiry`.
+Pods that are asked for are placed or not, and come up or not; the moments since which none was and
+none did are all that is remembered. What is done about growth that takes too long, is decided in
+`expiry`.
 """
 
 from dataclasses import replace
@@ -15,21 +16,28 @@ Attempts = dict[PoolKey, Attempt | None]
 
 
 def watched(rollout: Rollout, key: PoolKey, memory: TransitionMemory, now: float) -> Attempt | None:
-    """The growth of a target pool, with the moment from which its deadline counts."""
-    known = next((one for one in memory.attempts if one.pool == key), None)
-    routable = rollout.state(key).routable
-    if known is not None and failed(known, now):
-        return replace(known, routable=routable)
-    if rollout.pending(key) <= 0:
+    """The growth of a target pool, with the moments from which its deadlines count."""
+    state = rollout.state(key)
+    known = next(
+        (one for one in memory.attempts if one.pool == key),
+        Attempt(pool=key, routable=state.routable, since_s=now),
+    )
+    if not failed(known, now):
         # Nothing is under way. That it once gave up is kept until it has come up after all.
-        if known is None or not known.gave_up or rollout.satisfied(key.stages):
+        if rollout.pending(key) <= 0 and (not known.gave_up or rollout.satisfied(key.stages)):
             return None
-        return replace(known, routable=routable, since_s=now, failed_until_s=None)
-    if known is None:
-        return Attempt(pool=key, routable=routable, since_s=now)
-    if routable > known.routable or known.failed_until_s is not None:
-        return replace(known, routable=routable, since_s=now, failed_until_s=None)
-    return replace(known, routable=routable)
+        known = replace(known, failed_until_s=None)
+    came_up = state.routable > known.routable or rollout.loading(key) <= 0
+    placed = state.unschedulable < known.unplaced or known.unplaced_s is None
+    unplaced_s = now if placed else known.unplaced_s
+    return replace(
+        known,
+        routable=state.routable,
+        since_s=now if came_up else known.since_s,
+        overdue=known.overdue and not came_up,
+        unplaced=state.unschedulable,
+        unplaced_s=unplaced_s if state.unschedulable > 0 else None,
+    )
 
 
 def failed(attempt: Attempt | None, now: float) -> bool:
@@ -37,13 +45,24 @@ def failed(attempt: Attempt | None, now: float) -> bool:
     return attempt is not None and (attempt.failed_until_s or 0.0) > now
 
 
-def stuck(rollout: Rollout, attempts: Attempts, now: float) -> bool:
-    """Whether a stage of the target cannot come up, so that no old worker should go for others."""
-    return any(failed(one, now) and rollout.untouched(key) for key, one in attempts.items())
+def undone(rollout: Rollout, attempts: Attempts, now: float) -> list[PoolKey]:
+    """Target pools that were undone with none of them left to come up, and whose stage has none.
+
+    No old worker should go for the others of the target meanwhile.
+    """
+    return [
+        key
+        for key, one in attempts.items()
+        if one is not None and failed(one, now) and not one.kept and rollout.untouched(key)
+    ]
 
 
-def refusal(rollout: Rollout, key: PoolKey, now: float, patience: Patience) -> Infeasible:
-    """One worker more than there are of a shape, whatever their revision, was too many."""
-    alike = [key, *(old for old in rollout.olds if old.shape == key.shape)]
-    there = sum(rollout.state(one).routable + rollout.state(one).draining for one in alike)
-    return Infeasible(label=key.shape.label, workers=there + 1, until_s=now + patience.retry_s)
+def refusal(rollout: Rollout, key: PoolKey, had: int, now: float, patience: Patience) -> Infeasible:
+    """One worker more than were `had` of a pool and of old ones of its shape was too many."""
+    olds = [rollout.state(one) for one in rollout.olds if one.shape == key.shape]
+    return Infeasible(
+        shape=key.shape,
+        revision=key.revision,
+        workers=had + sum(old.routable + old.draining for old in olds) + 1,
+        until_s=now + patience.retry_s,
+    )

@@ -5,7 +5,7 @@ Nothing is undone that would leave nothing to serve, unless an old chain can ser
 
 from dataclasses import replace
 
-from tridentserve.planner.attempts import Attempts, failed, refusal, stuck
+from tridentserve.planner.attempts import Attempts, failed, refusal, undone
 from tridentserve.planner.pools import Attempt, Patience, PoolKey
 from tridentserve.planner.protocols import Infeasible
 from tridentserve.planner.rollout import Rollout
@@ -17,29 +17,41 @@ def expire(
     """Deal with growth that takes too long: make room where that helps, else undo it."""
     refused = []
     for key, attempt in attempts.items():
-        if attempt is None or failed(attempt, now):
+        if attempt is None or rollout.pending(key) <= 0:
             continue
-        state, waited_s = rollout.state(key), now - attempt.since_s
-        unplaced = state.unschedulable > 0 and waited_s >= patience.unschedulable_s
-        if rollout.pending(key) <= 0 or not (unplaced or waited_s >= patience.start_s):
-            continue
+        state = rollout.state(key)
+        stalled = now - attempt.since_s >= patience.start_s
+        unplaced = _is_unplaced(attempt, now, patience)
         if unplaced and state.insufficient and _make_room(rollout, attempts, attempt, now):
-            attempts[key] = replace(attempt, since_s=now)
-            continue
+            unplaced, attempt = False, replace(attempt, unplaced_s=now)
+        if stalled:
+            attempt = replace(attempt, since_s=now, overdue=True)
         if unplaced:
-            refused.append(refusal(rollout, key, now, patience))
-        attempts[key] = replace(attempt, since_s=now)
-        if rollout.anything_serves() or _returning(rollout, key):
-            if not unplaced:
-                refused.append(refusal(rollout, key, now, patience))
+            attempt = replace(attempt, unplaced_s=now)
+        attempts[key] = attempt
+        # Those that load go on where only others found no place; where they stalled they go too.
+        kept = state.routable if stalled else state.routable + rollout.loading(key)
+        undoing = (stalled or unplaced) and (
+            rollout.anything_serves() or bool(_returning(rollout, key))
+        )
+        if undoing or unplaced:
+            refused.append(refusal(rollout, key, kept + state.draining, now, patience))
+        if undoing:
             attempts[key] = replace(
                 attempt,
-                since_s=now,
                 failed_until_s=now + patience.retry_s,
-                kept=state.routable,
-                gave_up=rollout.untouched(key),
+                kept=kept,
+                overdue=False,
+                gave_up=not kept and rollout.untouched(key),
             )
     return refused
+
+
+def _is_unplaced(attempt: Attempt, now: float, patience: Patience) -> bool:
+    """Whether the scheduler has had its time; not where the surplus is leaving already."""
+    if failed(attempt, now) or attempt.unplaced_s is None:
+        return False
+    return now - attempt.unplaced_s >= patience.unschedulable_s
 
 
 def bring_back(rollout: Rollout, attempts: Attempts, now: float) -> bool:
@@ -47,7 +59,7 @@ def bring_back(rollout: Rollout, attempts: Attempts, now: float) -> bool:
 
     True where that is the way to go; where there is no such chain, the target is tried anew.
     """
-    lacking = [key for key, one in attempts.items() if failed(one, now) and rollout.untouched(key)]
+    lacking = undone(rollout, attempts, now)
     if not lacking or rollout.anything_serves():
         return False
     returning = {old: key for key in lacking for old in _returning(rollout, key)}
@@ -68,12 +80,14 @@ def _make_room(rollout: Rollout, attempts: Attempts, attempt: Attempt, now: floa
     key = attempt.pool
     if rollout.leaving_percent(key) > 0:
         return True
-    if stuck(rollout, attempts, now):
+    if undone(rollout, attempts, now):
         return False
     untouched = rollout.untouched(key)
     replacing = untouched and not attempt.gave_up and not rollout.progressing(key)
     if rollout.free_up(key, key.percent, replacing=replacing):
         return True
+    if untouched and not rollout.placed(key) and not rollout.progressing(key):
+        return rollout.give(key)
     # One more worker of a stage that is up already has time until the old pools go.
     return rollout.progressing(key) or (not untouched and rollout.olds_hold(key))
 
@@ -87,9 +101,9 @@ def _returning(rollout: Rollout, key: PoolKey) -> list[PoolKey]:
     ]
     if same:
         return [max(same, key=lambda one: one.shape.fraction_percent)]
-    for revision in rollout.revisions():
+    for revision in rollout.old_revisions():
         pools = [one for one in rollout.olds if one.revision == revision]
         hosted = {stage for one in pools for stage in one.stages}
-        if revision != rollout.revision and hosted >= rollout.needed:
+        if hosted >= rollout.needed:
             return pools
     return []

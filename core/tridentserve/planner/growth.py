@@ -1,6 +1,6 @@
 """Target pools grow as far as there is room, the neediest first; for it old workers make room."""
 
-from tridentserve.planner.attempts import Attempts, failed, refusal, stuck
+from tridentserve.planner.attempts import Attempts, failed, refusal, undone
 from tridentserve.planner.pools import Patience, PoolKey
 from tridentserve.planner.protocols import Infeasible
 from tridentserve.planner.rollout import Rollout
@@ -14,7 +14,9 @@ def grow(rollout: Rollout, attempts: Attempts, now: float, patience: Patience) -
     growing = [
         key
         for key, wanted in rollout.wants.items()
-        if rollout.state(key).desired < wanted and not failed(attempts[key], now)
+        if rollout.state(key).desired < wanted
+        and not failed(attempts[key], now)
+        and not rollout.yields(key)
     ]
     free = {key: rollout.free_percent(key) for key in growing}
     short: dict[bool, PoolKey] = {}
@@ -41,7 +43,7 @@ def grow(rollout: Rollout, attempts: Attempts, now: float, patience: Patience) -
         refused
         for key in short.values()
         for refused in _free_for(
-            rollout, attempts, key, free[key] or 0, planned[key] == 0, now, patience
+            rollout, attempts, key, free[key] or 0, planned[key], now, patience
         )
     ]
 
@@ -51,24 +53,24 @@ def _free_for(
     attempts: Attempts,
     key: PoolKey,
     free: int,
-    first: bool,
+    planned: int,
     now: float,
     patience: Patience,
 ) -> list[Infeasible]:
-    """Have old workers make room for one more of a target pool; refuse it where none can."""
+    """Have old workers make room for one more than planned; refuse it where none can."""
     lacking = key.percent - free - rollout.leaving_percent(key)
     if lacking <= 0:
         return []
     attempt = attempts[key]
     gave_up = attempt is not None and attempt.gave_up
-    hopeless = stuck(rollout, attempts, now)
+    hopeless = bool(undone(rollout, attempts, now))
     if not hopeless:
-        untouched = first and rollout.untouched(key)
+        untouched = planned == 0 and rollout.untouched(key)
         replacing = untouched and not gave_up and not rollout.progressing(key)
         rollout.free_up(key, lacking, replacing=replacing)
     if rollout.leaving_percent(key) or (rollout.olds_hold(key) and not hopeless and not gave_up):
         return []
-    return [refusal(rollout, key, now, patience)]
+    return [refusal(rollout, key, planned, now, patience)]
 
 
 def _need(rollout: Rollout, key: PoolKey, planned: int) -> tuple[bool, float, PoolKey]:

@@ -1,6 +1,7 @@
 """Pools as they are observed, and the steps that change them: the words of `transitions`."""
 
 from dataclasses import dataclass
+from math import inf
 
 from tridentserve.domain.ids import Revision
 from tridentserve.domain.plans import PoolShape
@@ -50,6 +51,8 @@ class PoolState:
     """Of those that start, the ones that the scheduler cannot place …"""
     insufficient: int = 0
     """… and of these, the ones that room would help (`Insufficient cpu` and its like)."""
+    created_s: float = inf
+    """When its Deployment was made, in Unix time; infinity where only pods are left."""
 
     @property
     def pods(self) -> int:
@@ -98,8 +101,9 @@ class SetReplicas:
 class MarkDraining:
     """Have at least so many pods of a pool carry the draining label, terminating ones left out.
 
-    Pods that carry it already count; then come those that are not ready, then the youngest. No
-    label comes off: it may belong to a pod that a view of the cluster shows too late.
+    Pods that carry it already count; then come those that no node took, those that are not ready,
+    and the youngest. No label comes off: it may belong to a pod that a view of the cluster shows
+    too late.
     """
 
     pool: PoolKey
@@ -142,7 +146,7 @@ class Patience:
     unschedulable_s: float = 60.0
     """For a pod that the scheduler cannot place: time for a cluster to add a node."""
     start_s: float = 900.0
-    """From its creation until a pod is routable: image and model are fetched meanwhile."""
+    """For a pod on a node to become routable: image and model are fetched meanwhile."""
     retry_s: float = 600.0
     """How long a pool that could not be had is not asked for again."""
     tick_s: float = 5.0
@@ -155,15 +159,21 @@ class Attempt:
 
     pool: PoolKey
     routable: int
-    """When it last changed …"""
+    """Workers that were ready at the last look."""
     since_s: float
-    """… which was at this moment."""
+    """Since when pods have been on nodes, and none more became ready; `now` where none loads."""
+    unplaced: int = 0
+    """Pods that the scheduler could not place at the last look …"""
+    unplaced_s: float | None = None
+    """… and since when it has placed none of them; None where it has placed all."""
     failed_until_s: float | None = None
     """It was undone, and is not tried again before this moment: …"""
     kept: int = 0
     """… until then it is as if no more workers than these were wanted."""
     gave_up: bool = False
     """It never came up, so the last worker that serves in its place is not taken away for it."""
+    overdue: bool = False
+    """Its pods had their time to become ready, and were left to wait since nothing else serves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,10 @@ from typing import Protocol
 
 from tridentserve.domain.cluster import Cluster
 from tridentserve.domain.dispatch import Action, Event
+from tridentserve.domain.ids import Revision
 from tridentserve.domain.load import Load
 from tridentserve.domain.pipeline import PipelineSpec
-from tridentserve.domain.plans import PlacementPlan
+from tridentserve.domain.plans import PlacementPlan, PoolShape
 from tridentserve.domain.profiles import Profile
 from tridentserve.planner.cost import CostModel
 from tridentserve.planner.state import State
@@ -17,8 +18,9 @@ from tridentserve.planner.state import State
 class Infeasible:
     """A pool that could not be had, and until when not to ask for it again."""
 
-    label: str
-    """`PoolShape.label`."""
+    shape: PoolShape
+    revision: Revision
+    """Of the spec for which it was asked: another may find what this one could not."""
     workers: int
     """Number of workers that was too many."""
     until_s: float

@@ -8,7 +8,7 @@ has added already, so that two rules together never take what each alone could h
 from dataclasses import dataclass
 
 from tridentserve.domain.ids import Revision
-from tridentserve.domain.plans import PlacementPlan
+from tridentserve.domain.plans import PlacementPlan, PoolShape
 from tridentserve.domain.stages import STAGES, Stage
 from tridentserve.planner.pools import (
     MarkDraining,
@@ -20,6 +20,11 @@ from tridentserve.planner.pools import (
     Step,
     UnmarkDraining,
 )
+
+_IN_TRANSIT = 0.25
+"""Of what a pipeline holds, the most that is neither ready nor about to stay so because old workers
+made room for new ones: a revision that never starts costs no more, and a worker at the least. It is
+the share that a Deployment takes unless told otherwise (`maxUnavailable`)."""
 
 
 @dataclass(slots=True)
@@ -52,6 +57,7 @@ class Rollout:
         self._states = {state.key: state for state in observed}
         self.needed = frozenset(stage for key in self.wants for stage in key.stages)
         self.olds = sorted(key for key in self._states if key not in self.wants)
+        self.giving: set[PoolKey] = set()
         self._intents = {key: self._as_is(key) for key in sorted({*self._states, *self.wants})}
 
     def _as_is(self, key: PoolKey) -> _Intent:
@@ -78,6 +84,26 @@ class Rollout:
         state = self.state(key)
         return max(state.desired, state.pods) - state.routable - state.draining
 
+    def loading(self, key: PoolKey) -> int:
+        """Of the pending, those that are on a node, or not seen yet."""
+        return max(0, self.pending(key) - self.state(key).unschedulable)
+
+    def placed(self, key: PoolKey) -> int:
+        """Workers of a pool that are ready, or on a node on their way there."""
+        return self.state(key).routable + self.loading(key)
+
+    def yields(self, key: PoolKey) -> bool:
+        """Whether a target pool has workers while another's stage has none and waits for room.
+
+        The scheduler places pods in an order of its own: what is asked for beside that one may take
+        its room again and again.
+        """
+        return self.placed(key) > 0 and any(
+            self.state(one).insufficient and not self.placed(one) and self.untouched(one)
+            for one in self.wants
+            if _kind(one) == _kind(key)
+        )
+
     def left(self, key: PoolKey) -> int:
         """Routable workers of a pool that are not meant to drain."""
         state = self.state(key)
@@ -92,6 +118,10 @@ class Rollout:
             if key.revision == revision and stage in key.stages
         )
 
+    def routable_of(self, shape: PoolShape) -> int:
+        """Routable workers of a shape, whatever their revision."""
+        return sum(one.routable for key, one in self._states.items() if key.shape == shape)
+
     def serves(self, revision: Revision) -> bool:
         """Whether a revision has a complete chain."""
         return all(self.covered(revision, stage) for stage in self.needed)
@@ -100,9 +130,44 @@ class Rollout:
         """Every revision of which there is a pool."""
         return sorted({key.revision for key in self._intents})
 
+    def old_revisions(self) -> list[Revision]:
+        """Every revision but that of the spec, the one that was there first coming first.
+
+        It is the one that served: whatever a complete target replaces is removed, so that younger
+        ones are of edits that never were complete.
+        """
+        first: dict[Revision, float] = {}
+        for key in self.olds:
+            if key.revision != self.revision:
+                since_s = self.state(key).created_s
+                first[key.revision] = min(since_s, first.get(key.revision, since_s))
+        return sorted(first, key=lambda revision: (first[revision], revision))
+
+    def abandoned(self, key: PoolKey) -> bool:
+        """Whether an old pool is of an edit that another came after before it served."""
+        return (
+            key.revision in self.old_revisions()[1:]
+            and not self.serves(key.revision)
+            and self.other_serves(key.revision)
+        )
+
     def other_serves(self, revision: Revision) -> bool:
         """Whether a revision beside this one has a complete chain."""
         return any(self.serves(one) for one in self.revisions() if one != revision)
+
+    def dispensable(self, revision: Revision) -> bool:
+        """Whether little is lost when an old revision has no chain any more.
+
+        It has none anyway, or of every stage the target has all that it wants, or the old revision
+        no more than a single worker or the share that may be in transit.
+        """
+        return not self.serves(revision) or all(
+            self.satisfied((stage,)) or self._has_little(revision, stage) for stage in self.needed
+        )
+
+    def _has_little(self, revision: Revision, stage: Stage) -> bool:
+        old, new = self.covered(revision, stage), self.covered(self.revision, stage)
+        return old <= max(1, _IN_TRANSIT * (old + new))
 
     def anything_serves(self) -> bool:
         """Whether any revision has a complete chain."""
@@ -155,11 +220,23 @@ class Rollout:
 
     def progressing(self, key: PoolKey) -> bool:
         """Whether workers of a target pool's kind are on their way up, or about to be."""
-        return any(
-            max(self.pending(one), self._intents[one].replicas - self.state(one).desired)
-            > self.state(one).unschedulable
-            for one in self.wants
-            if _kind(one) == _kind(key)
+        return self._coming_percent(key) > 0
+
+    def _coming_percent(self, key: PoolKey) -> int:
+        """What target workers of a pool's kind hold that are on their way up, or about to be."""
+        total = 0
+        for one in self.wants:
+            if _kind(one) == _kind(key):
+                more = self._intents[one].replicas - self.state(one).desired
+                total += (
+                    max(0, self.loading(one), more - self.state(one).unschedulable) * one.percent
+                )
+        return total
+
+    def _ready_percent(self, key: PoolKey) -> int:
+        """What routable workers of a pool's kind hold, those meant to drain left out."""
+        return sum(
+            self.left(one) * one.percent for one in self._intents if _kind(one) == _kind(key)
         )
 
     def olds_hold(self, key: PoolKey) -> bool:
@@ -187,8 +264,9 @@ class Rollout:
     def free_up(self, key: PoolKey, need_percent: int, *, replacing: bool) -> int:
         """Mean old workers to go until `need_percent` of a pool's kind would be free.
 
-        Unready ones first, then spare ones; with `replacing`, and where there is neither, also the
-        last that serve. Returns what is freed, in percent, 0 where nothing can be.
+        Unready ones first, then spare ones, of those that serve no more at a time than
+        `_IN_TRANSIT`; with `replacing`, and where there is neither, also the last that serve.
+        Returns what is freed, in percent, 0 where nothing can be.
         """
         freed = 0
         while freed < need_percent:
@@ -225,7 +303,7 @@ class Rollout:
             if _kind(one) == _kind(key)
             and self.left(one) > 0
             and not self.state(one).shrinking
-            and (replacing or self._can_spare(one))
+            and (replacing or (self._can_spare(one) and self._can_wait_for(one)))
         ]
         return max(
             candidates,
@@ -235,13 +313,27 @@ class Rollout:
 
     def _can_spare(self, key: PoolKey) -> bool:
         """Whether a chain is left, or none is lost, when one worker of an old pool goes."""
-        if self.other_serves(key.revision):
-            return True
         if key.revision != self.revision and not self.serves(key.revision):
+            return True
+        if self.other_serves(key.revision) and self.earlier_gone(key):
             return True
         return all(
             self.covered(key.revision, stage) > 1 for stage in key.stages if stage in self.needed
         )
+
+    def _can_wait_for(self, key: PoolKey) -> bool:
+        """Whether so little is on its way down or up that one more worker may leave for another."""
+        if not self.anything_serves():
+            return True
+        moving = self._coming_percent(key) + self.leaving_percent(key)
+        total = moving + self._ready_percent(key)
+        return moving == 0 or moving + key.percent <= _IN_TRANSIT * total
+
+    def give(self, key: PoolKey) -> bool:
+        """Mean the target pool of a kind that has most workers to give one for another's first."""
+        kind = [one for one in self.wants if _kind(one) == _kind(key) and self.placed(one) > 1]
+        self.giving.update([max(kind, key=lambda one: (self.placed(one), one))] if kind else ())
+        return bool(kind)
 
     def steps(self) -> list[Step]:
         """The intentions that differ from what is observed: more, labels, fewer."""

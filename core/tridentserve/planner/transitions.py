@@ -20,18 +20,23 @@ A *target* pool is one that the plan wants, of the current revision; every other
 | the target lacks workers, there is room | they surge, those first whose stage has none |
 | a target pool has too many | the surplus drains; too few again: its labels come off |
 | an old pool, its stages are satisfied | it drains. Of another revision: only beside a new |
-| | chain, encode before diffuse before decode, each once the one before is gone: an encoder |
-| | leaves when its journeys have ended, so these end on the content that they began on |
-| the target lacks workers, no room | an old worker drains, one at a time, never the last of a |
-| | stage of the only revision that serves |
+| | chain that can take its load, encode before diffuse before decode, each once the one before |
+| | is gone: an encoder leaves when its journeys have ended, so these end on the content that |
+| | they began on |
+| the target lacks workers, no room | old workers drain, so many that no more than a quarter is on |
+| | its way down or up, or one; never the last of a stage of the only revision that serves |
 | that last one stands in the way | it is replaced: the stage has no worker meanwhile, and the |
 | | router holds the queue. Of another revision: its whole chain goes, being broken anyway |
+| a stage has none, its pods no room | pools that have workers yield: what no node took of them |
+| | is taken back, and where nothing old is left to take, one worker |
 | no room, and nothing old to take | `Infeasible`, at once |
 | a pod cannot be placed in time | where room would help, an old worker drains (as without room); |
 | | else the growth is undone: `Infeasible`, and another try after `retry_s` |
 | a pod does not become ready in time | undone likewise, where something else serves |
-| undone, and nothing serves any more | an old chain whose Deployments are still there comes back |
+| undone, and nothing serves any more | the oldest chain whose Deployments are still there comes |
+| | back: the one that served |
 | nothing serves and nothing could | pods are left to wait: taking them away would help nobody |
+| an old revision that never served | it drains, and goes, where another serves |
 | suspended | everything drains, then goes: encode before diffuse before decode, as above |
 
 While a new revision cannot come up, the old one keeps the size that it has.
@@ -53,6 +58,7 @@ from tridentserve.planner.pools import (
     TransitionMemory,
     Wait,
 )
+from tridentserve.planner.protocols import Infeasible
 from tridentserve.planner.rollout import Rollout
 
 _DEFAULT = Patience()
@@ -85,13 +91,13 @@ def next_steps(
     if not rollout.wants:
         return _suspended(rollout, now, patience), NO_MEMORY
     attempts = {key: watched(rollout, key, memory, now) for key in rollout.wants}
-    infeasible = {one.label: one for one in memory.infeasible if one.until_s > now}
+    infeasible = {one.shape: one for one in memory.infeasible if _holds(rollout, one, now)}
     _retire(rollout)
     refused = expire(rollout, attempts, now, patience)
     _shed_surplus(rollout, attempts, now)
     if not bring_back(rollout, attempts, now):
         refused += grow(rollout, attempts, now, patience)
-    infeasible |= {one.label: one for one in refused}
+    infeasible |= {one.shape: one for one in refused}
     steps = rollout.steps() + rollout.removals(_removable(rollout))
     wait = _wait(rollout, attempts, now, patience)
     remembered = tuple(one for one in attempts.values() if one is not None)
@@ -100,6 +106,15 @@ def next_steps(
         TransitionMemory(
             attempts=remembered + _lessons(rollout, memory), infeasible=tuple(infeasible.values())
         ),
+    )
+
+
+def _holds(rollout: Rollout, one: Infeasible, now: float) -> bool:
+    """Whether what could not be had is still not there, and still asked for by the same spec."""
+    return (
+        one.until_s > now
+        and one.revision == rollout.revision
+        and rollout.routable_of(one.shape) < one.workers
     )
 
 
@@ -134,11 +149,13 @@ def _retire(rollout: Rollout) -> None:
     """Let old pools drain whose stages the target serves as it should."""
     chain = rollout.serves(rollout.revision)
     for key in rollout.olds:
-        if not rollout.satisfied(key.stages):
+        if rollout.abandoned(key):
+            rollout.retire(key, "another edit came before it served")
+        elif not rollout.satisfied(key.stages):
             continue
-        if key.revision == rollout.revision:
+        elif key.revision == rollout.revision:
             rollout.retire(key, "its stages are served by the pools of the plan")
-        elif chain and rollout.earlier_gone(key):
+        elif chain and rollout.dispensable(key.revision) and rollout.earlier_gone(key):
             rollout.retire(key, f"revision {rollout.revision} has a complete chain")
 
 
@@ -148,6 +165,8 @@ def _shed_surplus(rollout: Rollout, attempts: Attempts, now: float) -> None:
         state, attempt = rollout.state(key), attempts[key]
         if attempt is not None and failed(attempt, now):
             wanted = min(wanted, attempt.kept)
+        if rollout.yields(key):
+            wanted = min(wanted, rollout.placed(key) - (key in rollout.giving))
         surplus = max(0, state.pods - wanted)
         if surplus != state.draining:
             rollout.mark(key, surplus, f"{wanted} wanted")
@@ -162,7 +181,9 @@ def _removable(rollout: Rollout) -> list[PoolKey]:
     return [
         key
         for key in rollout.olds
-        if complete or (key.revision == rollout.revision and rollout.satisfied(key.stages))
+        if complete
+        or rollout.abandoned(key)
+        or (key.revision == rollout.revision and rollout.satisfied(key.stages))
     ]
 
 
@@ -175,11 +196,13 @@ def _wait(rollout: Rollout, attempts: Attempts, now: float, patience: Patience) 
         if failed(attempt, now):
             until_s = attempt.failed_until_s or now
             waits.append(Wait(reason=f"{key.label} is tried again later", until_s=until_s))
-        elif rollout.pending(key) > 0:
-            unplaced = rollout.state(key).unschedulable > 0
-            limit_s = patience.unschedulable_s if unplaced else patience.start_s
-            reason = f"{rollout.state(key).routable} of {rollout.wants[key]} of {key.label} ready"
-            waits.append(Wait(reason=reason, until_s=attempt.since_s + limit_s))
+        elif attempt.unplaced_s is not None:
+            reason = f"{attempt.unplaced} of {key.label} without a node"
+            until_s = attempt.unplaced_s + patience.unschedulable_s
+            waits.append(Wait(reason=reason, until_s=until_s))
+        if rollout.loading(key) > 0:
+            reason = f"{attempt.routable} of {rollout.wants[key]} of {key.label} ready"
+            waits.append(Wait(reason=reason, until_s=attempt.since_s + patience.start_s))
     leaving = [key for key in rollout.olds if rollout.state(key).holds]
     if leaving or any(rollout.state(key).terminating for key in rollout.wants):
         waits.append(Wait(reason="old workers drain", until_s=now + patience.tick_s))

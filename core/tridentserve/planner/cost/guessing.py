@@ -15,7 +15,7 @@ step away from a measurement halves the confidence and widens the spread.
 """  # noqa: E501 - a table
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
 
@@ -28,6 +28,9 @@ from tridentserve.domain.strategy import SINGLE, Strategy
 from tridentserve.planner.cost.cells import PRIOR_SPREAD, Cell, CellKey
 from tridentserve.planner.cost.interpolation import Point, peak_at, seconds_at
 from tridentserve.planner.cost.parallel import communication_s, parts
+
+_APART = 1.25
+"""Beyond the measured sizes two that are nearer than this tell of noise rather than of growth."""
 
 _FIXED_SHARE = 0.1
 """Share of a call that does not grow with the size, where a single shape is known."""
@@ -136,20 +139,20 @@ class Guesser:
         base = by_size[nearest]
         if nearest == size:
             return base
-        if len(sizes) == 1:
-            if self.stage is Stage.ENCODE:
-                return base.further(1.0)
+        beyond = not 0 < above < len(sizes)
+        if base.cell.mean_s <= 0 or (beyond and self.stage is Stage.ENCODE):
+            return base.further(1.0)
+        pair = _apart(sizes, above) if beyond else (sizes[above - 1], sizes[above])
+        if pair is None:
             factor = _FIXED_SHARE + (1 - _FIXED_SHARE) * size / nearest
             return base.further(factor, peak_factor=size / nearest)
-        if base.cell.mean_s <= 0:
-            return base.further(1.0)
-        right = min(max(1, above), len(sizes) - 1)
-        low, high = (
-            self._point(one, asked, by_size[one].cell) for one in (sizes[right - 1], sizes[right])
-        )
+        low, high = (self._point(one, asked, by_size[one].cell) for one in pair)
         curved = self._architecture is not None
         mean_s = seconds_at(low, high, self._point(size, asked), curved=curved)
-        guess = base.further(max(mean_s / base.cell.mean_s, _FIXED_SHARE))
+        factor = max(mean_s / base.cell.mean_s, _FIXED_SHARE)
+        if beyond:
+            factor = max(factor, 1.0) if size > nearest else min(factor, 1.0)
+        guess = base.further(factor)
         return replace(guess, cell=replace(guess.cell, peak_bytes=peak_at(low, high, size)))
 
     def _point(self, size: int, asked: CellKey, cell: Cell | None = None) -> Point:
@@ -181,6 +184,15 @@ class Guesser:
         seconds = single.cell.mean_s / split
         seconds += self._communication_s(self.size(asked.shape), asked)
         return single.further(seconds / single.cell.mean_s, peak_factor=1 / split)
+
+
+def _apart(sizes: Sequence[int], above: int) -> tuple[int, int] | None:
+    """The end of the measured sizes, and the next that is not too near; None where all are."""
+    if above:
+        end = sizes[-1]
+        return next(((one, end) for one in reversed(sizes) if one * _APART <= end), None)
+    end = sizes[0]
+    return next(((end, one) for one in sizes if one >= end * _APART), None)
 
 
 def _distance(key: CellKey, asked: CellKey) -> _Distance:

@@ -230,11 +230,11 @@ def _least(stage: StageSpec, most: Mapping[int, int], unknown: str) -> Choice:
 
 def _most(stage: StageSpec, fraction_percent: int, inputs: PlacementInputs) -> int:
     """`replicas.max`, or what is left of it where the cluster could not provide as many."""
-    label = shape_of(stage, fraction_percent).label
+    shape = shape_of(stage, fraction_percent)
     refused = [
         one.workers - 1
         for one in inputs.infeasible
-        if one.label == label and one.until_s > inputs.now
+        if one.shape == shape and one.until_s > inputs.now
     ]
     return max(0, min([stage.max_replicas, *refused]))
 

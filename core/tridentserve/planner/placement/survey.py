@@ -154,6 +154,9 @@ def held(inputs: PlacementInputs) -> PlacementPlan:
         reason = Reason(code="LoadUnknown", message=f"held: {why}")
     elif not inputs.cluster.devices:
         reason = Reason(code="NoDevices", message="there is no device to place anything on")
+    elif not grounds_of(inputs):
+        limit = f"gpuLimitPercent is {inputs.spec.gpu_limit_percent}"
+        reason = Reason(code="NoDevices", message=f"{limit}, and workers take whole devices")
     else:
         reason = Reason(code="SecondsUnknown", message="held: what stages cost is unknown")
     if inputs.previous is None:

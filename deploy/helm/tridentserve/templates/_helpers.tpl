@@ -17,8 +17,8 @@
 {{- end -}}
 
 {{- define "tridentserve.selector" -}}
-app.kubernetes.io/name: {{ include "tridentserve.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "tridentserve.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
