@@ -75,6 +75,11 @@ class Asking:
         self.saw(Step, lambda e: e.step >= step and e.steps > 1)
 
     @property
+    def has_stepped(self) -> bool:
+        """Diffusion has done a step by now."""
+        return any(isinstance(e, Step) and e.steps > 1 for e in list(self.events))
+
+    @property
     def running(self) -> bool:
         """Not at its end yet: what was done until now, was done in its middle."""
         return self._outcome is None and not any(isinstance(e, Finished) for e in self.events)

@@ -30,9 +30,11 @@ def slow(models: Path) -> Path:
     return synthetic_model(models, seconds=seconds)
 
 
-def serve(pipeline: Pipeline, model: Path, *, drain_s: int = 30, **stages: Any) -> None:
-    static = {"placement": "Static"}
-    pipeline.apply(model, stages=stages, planner=static, drainSeconds=drain_s)
+def serve(
+    pipeline: Pipeline, model: Path, *, drain_s: int = 30, max_steps: int = 100, **stages: Any
+) -> None:
+    rest = {"planner": {"placement": "Static"}, "limits": {"maxSteps": max_steps}}
+    pipeline.apply(model, stages=stages, drainSeconds=drain_s, **rest)
     pipeline.wait("Ready")
 
 
@@ -56,8 +58,9 @@ def test_a_diffuser_killed_between_two_steps_costs_an_attempt_and_not_a_byte(
 
 @pytest.mark.models
 def test_real_models_draw_the_same_bytes_after_a_kill(pipeline: Pipeline, models: Path) -> None:
-    serve(pipeline, models / "sd3", diffuse=TWO)
-    request = Request(prompt="a red circle", seed=1, steps=50, height=128, width=128)
+    # So many steps that there are seconds between the second one and the last.
+    serve(pipeline, models / "sd3", max_steps=500, diffuse=TWO)
+    request = Request(prompt="a red circle", seed=1, steps=500, height=128, width=128)
     undisturbed = pipeline.generate(request)
     ask = Asking(pipeline, request)
     ask.stepped(2)
@@ -101,7 +104,7 @@ def test_a_hand_off_lost_with_its_producer_is_made_again(
     assert cluster.kill_pod(pipeline.namespace, ask.started(E))
     for file in cluster.host_files():
         if file.name != "domain":
-            file.unlink()
+            file.unlink(missing_ok=True)
     with Redis.from_url(cluster.redis_url) as redis:
         redis.flushall()
     assert cluster.kill_pod(pipeline.namespace, ask.started(D))

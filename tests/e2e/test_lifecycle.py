@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.e2e.asking import Asking, drawn
 from tests.e2e.history import History
 from tests.e2e.load import Load
 from tests.e2e.pipelines import Pipeline, synthetic_model
 
 from tridentserve.client import Accepted, Event, Request
-from tridentserve.domain.names import LABEL_REVISION
+from tridentserve.domain.names import LABEL_DRAINING, LABEL_REVISION
 from tridentserve.errors import InvalidFieldError
 from tridentserve_local.cluster import LocalCluster
 from tridentserve_local.testing import create_namespace, delete_namespace, eventually
@@ -138,18 +139,27 @@ def test_a_request_to_a_suspended_pipeline_waits_until_it_is_resumed(
 
 
 def test_a_request_that_runs_while_its_pipeline_is_suspended_is_finished(
-    pipeline: Pipeline, quick: Path
+    pipeline: Pipeline, models: Path
 ) -> None:
-    pipeline.apply(quick, **STATIC)
+    # 10 s of diffusion, in the middle of which the first of its workers is told to go.
+    slow = synthetic_model(models, seconds=SECONDS | {"diffusePerStep": 0.1}, handoffBytes=SMALL)
+    patient = STATIC | {"drainSeconds": 60}
+    pipeline.apply(slow, **patient)
     pipeline.wait("Ready")
-    # 2 s of diffusion, in the middle of which its workers are told to go.
-    with Load(pipeline.endpoint(), rate=20.0, steps=100) as load:
-        eventually(lambda: load.sent >= 1, every_s=0.01)
-        load.rate = 0.0
-        pipeline.apply(quick, suspend=True, **STATIC)
-        eventually(lambda: len(pipeline.pods()) == 1, what="the end of all workers")
+    request = Request(prompt="x", seed=1, steps=100)
+    ask = Asking(pipeline, request)
+    ask.stepped(1)
 
-    load.assert_nothing_lost([quick])
+    pipeline.apply(slow, suspend=True, **patient)
+    eventually(lambda: is_draining(pipeline, "encode"), what="the drain of its encoder")
+    assert ask.running
+
+    assert ask.result().media == drawn(slow, request)
+    eventually(lambda: len(pipeline.pods()) == 1, what="the end of all workers")
+
+
+def is_draining(pipeline: Pipeline, stage: str) -> bool:
+    return all(LABEL_DRAINING in pod["metadata"]["labels"] for pod in pipeline.pods(stage))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tridentserve_local.daemon import runs
 from tridentserve_local.folders import Folders
 from tridentserve_local.processes import descendants, is_zombie, marked
 from tridentserve_local.testing import eventually
@@ -93,7 +94,9 @@ def test_a_cluster_that_crashed_can_be_started_again(person: Person) -> None:
     pid = person.status()["pid"]
     os.kill(pid, signal.SIGKILL)
     folders = person.folders()
-    eventually(lambda: not folders.memory.exists(), what="the reaper has cleaned up")
+    # It holds the lock until it has ended, a little longer than it cleans up.
+    eventually(lambda: not runs(folders), what="the end of the reaper")
+    assert not folders.memory.exists()
 
     code, output = person.types("status")
     assert (code, "ended without order" in output) == (3, True)

@@ -79,7 +79,7 @@ def test_a_crash_is_told_with_its_exit_code_and_restarted_with_growing_waits(pod
     assert status["lastState"]["terminated"]["exitCode"] == 7
     assert status["lastState"]["terminated"]["reason"] == "Error"
     assert pods.phase("crash") == "Running"
-    assert "BackOff" in pods.reasons("crash")
+    eventually(lambda: "BackOff" in pods.reasons("crash"), what="BackOff")
 
 
 def test_the_log_of_the_run_before_is_kept(pods: Pods) -> None:
@@ -285,8 +285,10 @@ def test_a_sidecar_starts_first_and_does_not_keep_a_pod_from_succeeding(pods: Po
 
 def test_logs_can_be_tailed_limited_and_followed_to_the_end(pods: Pods) -> None:
     pods.apply(pod("talker", shell("seq 1 200; sleep 1; echo last"), restartPolicy="Never"))
+    # A pod that no node has yet has an empty log, and one that does not run yet has none.
+    pods.wait_log("talker", "200")
 
-    followed = pods.logs("talker", "-f", "--pod-running-timeout=20s")
+    followed = pods.logs("talker", "-f")
 
     assert followed.splitlines() == [*(str(n) for n in range(1, 201)), "last"]
     assert pods.logs("talker", "--tail=2") == "200\nlast\n"

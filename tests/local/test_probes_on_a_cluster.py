@@ -1,5 +1,7 @@
 """Probes on the real control plane, of all kinds."""
 
+from pathlib import Path
+
 import pytest
 
 from tridentserve_local.testing import eventually
@@ -34,22 +36,29 @@ def ready(pods: Pods, name: str) -> bool:
     return bool(pods.status(name).get("ready"))
 
 
-def test_an_exec_probe_decides_whether_a_pod_is_ready(pods: Pods) -> None:
+@pytest.fixture
+def gate(pods: Pods) -> Path:
+    """A file for probes to look for, which the test makes and takes away."""
+    return pods.cluster.logs / f"{pods.namespace}-gate"
+
+
+def test_an_exec_probe_decides_whether_a_pod_is_ready(pods: Pods, gate: Path) -> None:
     probe = quick({"exec": {"command": ["test", "-e", "/gate/open"]}})
     mounts = [{"name": "gate", "mountPath": "/gate"}]
     main = shell("sleep 600", readinessProbe=probe, volumeMounts=mounts)
-    side = shell(
-        "sleep 1; touch /gate/open; sleep 2; rm /gate/open; sleep 600",
-        name="side",
-        volumeMounts=mounts,
-    )
+    # The probe sees the volumes of its container, and this one does there what the test does.
+    follow = f"if [ -e {gate} ]; then touch /gate/open; else rm -f /gate/open; fi"
+    side = shell(f"while :; do {follow}; sleep 0.1; done", name="side", volumeMounts=mounts)
     pods.apply(pod("gated", main, side, volumes=[{"name": "gate", "emptyDir": {}}]))
 
+    eventually(lambda: "Unhealthy" in pods.reasons("gated"), what="Unhealthy")
+    assert not ready(pods, "gated")
+    gate.touch()
     pods.wait("condition=Ready", "pod/gated")
+    gate.unlink()
     pods.wait("condition=Ready=False", "pod/gated")
 
     assert pods.status("gated")["restartCount"] == 0
-    assert "Unhealthy" in pods.reasons("gated")
 
 
 def test_a_failed_liveness_probe_restarts_the_container(pods: Pods) -> None:
@@ -59,17 +68,19 @@ def test_a_failed_liveness_probe_restarts_the_container(pods: Pods) -> None:
     eventually(lambda: pods.status("dying").get("restartCount", 0) >= 1, what="a restart")
 
     assert pods.status("dying")["lastState"]["terminated"]["exitCode"] == 143
-    assert "Killing" in pods.reasons("dying")
+    eventually(lambda: "Killing" in pods.reasons("dying"), what="Killing")
 
 
-def test_a_startup_probe_holds_the_other_probes_back(pods: Pods) -> None:
-    program = "import os, time; time.sleep(2); open('up', 'w').close(); time.sleep(600)"
-    startup = quick({"exec": {"command": ["test", "-e", "up"]}}, failureThreshold=30)
-    liveness = quick({"exec": {"command": ["test", "-e", "up"]}})
-    pods.apply(pod("slow", container(program, startupProbe=startup, livenessProbe=liveness)))
+def test_a_startup_probe_holds_the_other_probes_back(pods: Pods, gate: Path) -> None:
+    is_open: Json = {"exec": {"command": ["test", "-e", str(gate)]}}
+    startup, liveness = quick(is_open, failureThreshold=600), quick(is_open)
+    pods.apply(pod("slow", shell("sleep 600", startupProbe=startup, livenessProbe=liveness)))
+    # By then the other one, asked as often, would have failed as well, and once is enough for it.
+    eventually(lambda: "Unhealthy" in pods.reasons("slow"), what="Unhealthy")
     eventually(lambda: "running" in pods.status("slow").get("state", {}), what="running")
     assert not pods.status("slow")["started"]
 
+    gate.touch()
     pods.wait("condition=Ready", "pod/slow")
 
     assert pods.status("slow")["started"]

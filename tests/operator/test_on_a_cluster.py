@@ -280,8 +280,8 @@ def test_a_claim_that_is_not_there_degrades_with_its_name(operator: Operator) ->
     degraded = operator.condition("Degraded")
     assert degraded["reason"] == "Unschedulable"
     assert "weights" in degraded["message"]
-    events = operator.kubectl("get", "events", "--field-selector=reason=Unschedulable")
-    assert "flux" in events
+    events = ("get", "events", "--field-selector=reason=Unschedulable")
+    eventually(lambda: "flux" in operator.kubectl(*events), what="the event")
 
 
 def test_a_redis_secret_that_is_not_there_degrades_with_its_name_and_serves_once_it_is(

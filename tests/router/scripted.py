@@ -45,6 +45,8 @@ class Scripted(stage_pb2_grpc.StageServiceServicer):
         self.runs: list[Run] = []
         self.requests: list[stage_pb2.RunRequest] = []
         self.metadata: list[dict[str, Any]] = []
+        self.remaining_s: list[float | None] = []
+        """Until the deadline of each Run when it came in; None where it had none."""
         self.released: list[str] = []
         self.cancelled = 0
         self.told_to_cancel: list[tuple[str, int]] = []
@@ -113,6 +115,7 @@ class Scripted(stage_pb2_grpc.StageServiceServicer):
         """The next run of the script."""
         self.requests.append(request)
         self.metadata.append(dict(context.invocation_metadata()))
+        self.remaining_s.append(context.time_remaining())
         run = self.runs.pop(0) if self.runs else self.succeed
         try:
             async for event in run(request):

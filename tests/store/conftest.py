@@ -179,9 +179,3 @@ def start_peer() -> Iterator[Callable[..., Peer]]:
     yield start
     for peer in peers:
         peer.end()
-
-
-@pytest.fixture
-def until() -> Callable[..., None]:
-    """`wait_until`, for tests that wait for another process."""
-    return wait_until

@@ -61,7 +61,7 @@ def put_half(store: TensorStore, seed: int, size_bytes: int) -> None:
         hang()
 
     with patch.object(store, "_send", send_half):
-        store.put(make(seed, size_bytes), ttl_s=1, now=time.time())
+        store.put(make(seed, size_bytes), ttl_s=60, now=time.time())
 
 
 def get_half(store: TensorStore, ref: TensorRef) -> None:

@@ -1,6 +1,7 @@
 """Redis away, full, restarted, set up or tampered with: an error of ours, and no wrong set."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
@@ -275,25 +276,35 @@ def test_leases_are_prolonged_while_the_server_refuses_to_delete(
 
 
 def test_a_server_that_hangs_is_unavailable_after_the_timeout(
-    redis_server: "RedisServer",
+    store: RedisStore, redis_server: "RedisServer"
 ) -> None:
-    store = RedisStore(redis_server.url, prefix="test", timeout_s=0.2)
     ref = store.put(tensors(), ttl_s=60, now=0)
+    hasty = RedisStore(redis_server.url, prefix="test", timeout_s=0.2)
+
+    def is_connected() -> bool:
+        with suppress(UnavailableError):
+            hasty.delete(hasty.put(tensors(1), ttl_s=60, now=0))
+            return True
+        return False
+
+    eventually(is_connected, what="a connection on which to send")
     with redis_server.frozen():
+        # First, while there is the connection; and little, so that all of it is on its way.
         with pytest.raises(UnavailableError, match="cannot be reached"):
-            store.get(ref)
+            hasty.put(tensors(1), ttl_s=60, now=0)
         with pytest.raises(UnavailableError, match="cannot be reached"):
-            store.put(tensors(), ttl_s=60, now=0)
+            hasty.get(ref)
 
     assert dict(store.get(ref)) == tensors()
-
     # What was on its way is written after all, and deleted, as no reference to it exists.
+    eventually(lambda: len(redis_server.keys()) > 4, what="what was on its way")
+
     def is_deleted() -> bool:
-        store.reap(now=1)
+        hasty.reap(now=1)
         return len(redis_server.keys()) == 4
 
     eventually(is_deleted, what="the end of what was written")
-    store.close()
+    hasty.close()
 
 
 def test_reap_keeps_going_while_the_server_is_away(redis_server: "RedisServer") -> None:

@@ -255,4 +255,5 @@ class LocalCluster:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(f for f in folder.rglob("*") if not f.is_dir())
+    """Whatever is no folder; pods write and end meanwhile, and `rglob` fails where a folder went."""
+    return sorted(Path(top, name) for top, _, names in os.walk(folder) for name in names)
