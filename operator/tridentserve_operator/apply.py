@@ -265,7 +265,7 @@ def _takes(step: Step, observed: Observation) -> bool:
     if isinstance(step, SetReplicas):
         view = observed.deployment(step.pool)
         return view is not None and step.replicas < view.replicas
-    return isinstance(step, MarkDraining | RemovePool)
+    return isinstance(step, MarkDraining)
 
 
 def _key(body: Object) -> tuple[str, str]:

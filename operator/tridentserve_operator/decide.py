@@ -106,7 +106,7 @@ def decide(
     plan = memory.plan or previous
     assert plan is not None
     room = Room(gpu_percent=spec.gpu_limit_percent)
-    remembered = memory.transition if known else _undone(status, pools, now)
+    remembered = memory.transition if known else _undone(status, pools, now, patience)
     steps, transition = transitions.next_steps(
         pools, plan, revision, room, remembered, now, patience
     )
@@ -181,7 +181,9 @@ def restored(
     )
 
 
-def _undone(status: Status, pools: tuple[PoolState, ...], now: float) -> TransitionMemory:
+def _undone(
+    status: Status, pools: tuple[PoolState, ...], now: float, patience: Patience
+) -> TransitionMemory:
     """What a restart must not forget: for which pools the last workers are not taken away again."""
     gave_up = {
         (stage.name, pool.revision, pool.fraction_percent)
@@ -190,7 +192,13 @@ def _undone(status: Status, pools: tuple[PoolState, ...], now: float) -> Transit
         if pool.gave_up
     }
     attempts = (
-        Attempt(pool=pool.key, routable=pool.routable, since_s=now, gave_up=True)
+        Attempt(
+            pool=pool.key,
+            routable=pool.routable,
+            since_s=now,
+            failed_until_s=now + patience.retry_s,
+            gave_up=True,
+        )
         for pool in pools
         if any(
             (stage, pool.key.revision, pool.key.shape.fraction_percent) in gave_up

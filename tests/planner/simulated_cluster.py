@@ -81,6 +81,8 @@ class SimulatedCluster:
     rng: Random
     capacity: int | None = None
     unplaceable: frozenset[Revision] = frozenset()
+    oversized: frozenset[PoolShape] = frozenset()
+    """Shapes of which no node can take a pod, whatever is free; the scheduler does not say so."""
     broken: frozenset[Revision | int] = frozenset()
     """Revisions and fractions of which no pod ever becomes ready."""
     now: float = 0.0
@@ -150,7 +152,7 @@ class SimulatedCluster:
         self.served.append(self.serves())
 
     def _fits(self, pod: Pod) -> bool:
-        if pod.key.revision in self.unplaceable:
+        if pod.key.revision in self.unplaceable or pod.key.shape in self.oversized:
             return False
         return self.capacity is None or self.used() + pod.key.percent <= self.capacity
 

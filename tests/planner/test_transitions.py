@@ -16,10 +16,11 @@ from tests.planner.simulated_cluster import (
 )
 
 from tridentserve.domain.ids import Revision
-from tridentserve.domain.plans import PlacementPlan, PoolShape
+from tridentserve.domain.plans import PlacementPlan, PoolPlan, PoolShape
 from tridentserve.domain.stages import Stage
 from tridentserve.planner.pools import (
     NO_MEMORY,
+    Attempt,
     MarkDraining,
     PoolKey,
     PoolState,
@@ -27,6 +28,7 @@ from tridentserve.planner.pools import (
     Room,
     SetReplicas,
     Step,
+    TransitionMemory,
     UnmarkDraining,
     Wait,
 )
@@ -256,6 +258,105 @@ def test_without_room_no_more_than_a_quarter_is_lost_at_a_time(broken: bool, cou
     assert min(ready) >= (8 if broken else 7)
     assert all(op.cluster.served)
     assert broken or op.settled(sizes, "b")
+
+
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("bad", list(Stage))
+def test_a_revision_with_one_stage_that_never_starts_leaves_half_of_the_old_one(
+    bad: Stage, counted: bool
+) -> None:
+    old = {**ONE, Stage.DIFFUSE: (100, 8)}
+    op = began(operator(800 + 200, gpu=counted), plan(old), "a")
+    op.cluster.broken = frozenset({90})
+
+    op.run(plan(old | {bad: (90, old[bad][1])}), "b", 600)
+
+    left = [one.routable for one in op.cluster.observe() if one.key == key(Stage.DIFFUSE, "a")]
+    assert left >= [4]
+    assert all(op.cluster.served)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_worker_that_no_node_can_take_costs_its_stage_once_and_the_others_nothing(
+    counted: bool,
+) -> None:
+    old = {**ONE, Stage.DIFFUSE: (100, 8)}
+    large = PoolShape(stages=(Stage.ENCODE,), devices=2, fraction_percent=100)
+    grown = plan(old)
+    pools = (PoolPlan(shape=large, workers=1), *grown.pools[1:])
+    op = began(operator(1100, gpu=counted), grown, "a")
+    op.cluster.oversized = frozenset({large})
+    ready = []
+
+    for _ in range(1000):
+        op.tick(replace(grown, pools=pools), "a")
+        ready.append(len(op.cluster.alive(key(Stage.DIFFUSE, "a"))))
+
+    assert min(ready) == 8
+    assert all(op.cluster.served[200:])
+
+
+def test_a_revision_that_served_just_now_is_not_abandoned_when_a_worker_restarts() -> None:
+    sizes = plan({**ONE, Stage.DIFFUSE: (100, 4)})
+    op = began(operator(600), sizes, "a")
+    op.cluster.broken = frozenset({Revision("c")})
+    encode, diffuse = key(Stage.ENCODE, "b"), key(Stage.DIFFUSE, "b")
+    while not (op.cluster.alive(encode) and len(op.cluster.alive(diffuse)) >= 3):
+        op.tick(sizes, "b")
+    op.run(sizes, "c", 2)
+
+    op.cluster.alive(encode)[0].ready_s = op.cluster.now + 3
+    op.run(sizes, "c", 200)
+
+    assert op.cluster.alive(encode)
+    assert len(op.cluster.alive(diffuse)) >= 2
+
+
+def test_an_old_chain_goes_whose_encoder_holds_what_nobody_needs() -> None:
+    encode = PoolPlan(
+        shape=PoolShape(stages=(Stage.ENCODE,), devices=0, fraction_percent=100), workers=2
+    )
+    after = plan({**ONE, Stage.ENCODE: (100, 2)})
+    before = replace(after, pools=(encode, *after.pools[1:]))
+    op = operator(None)
+    op.room = Room(gpu_percent=500)
+    op = began(op, before, "a")
+
+    op.run(after, "b")
+
+    assert op.settled(after, "b")
+
+
+def test_a_pool_of_all_stages_that_no_node_takes_brings_every_stage_back() -> None:
+    together = PoolShape(
+        stages=(Stage.DECODE, Stage.DIFFUSE, Stage.ENCODE), devices=1, fraction_percent=100
+    )
+    op = began(operator(300), plan(ONE), "a")
+    op.cluster.oversized = frozenset({together})
+
+    for _ in range(300):
+        op.tick(PlacementPlan(pools=(PoolPlan(shape=together, workers=1),), reasons=()), "a")
+
+    assert all(op.cluster.served[100:])
+
+
+@pytest.mark.parametrize("offset_s", [0.0, 11.0, 25.0])
+def test_pools_that_gave_up_at_different_moments_are_tried_together(offset_s: float) -> None:
+    full = plan({**ONE, Stage.DIFFUSE: (100, 3)})
+    op = began(operator(500, gpu=False), full, "a")
+    now = op.cluster.now
+    op.memory = TransitionMemory(
+        attempts=tuple(
+            Attempt(
+                pool=key(stage, "b"), routable=0, since_s=now, failed_until_s=until_s, gave_up=True
+            )
+            for stage, until_s in ((Stage.ENCODE, now + 1), (Stage.DIFFUSE, now + 1 + offset_s))
+        )
+    )
+
+    op.run(plan(ONE), "b", 600)
+
+    assert op.settled(plan(ONE), "b")
 
 
 def test_workers_that_came_late_are_no_longer_infeasible() -> None:

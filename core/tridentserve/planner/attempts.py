@@ -20,7 +20,12 @@ def watched(rollout: Rollout, key: PoolKey, memory: TransitionMemory, now: float
     state = rollout.state(key)
     known = next(
         (one for one in memory.attempts if one.pool == key),
-        Attempt(pool=key, routable=state.routable, since_s=now),
+        Attempt(
+            pool=key,
+            routable=state.routable,
+            since_s=now,
+            held_percent=rollout.held_percent(key),
+        ),
     )
     if not failed(known, now):
         # Nothing is under way. That it once gave up is kept until it has come up after all.

@@ -3,6 +3,7 @@
 Nothing is undone that would leave nothing to serve, unless an old chain can serve again.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from tridentserve.planner.attempts import Attempts, failed, refusal, undone
@@ -37,14 +38,26 @@ def expire(
         if undoing or unplaced:
             refused.append(refusal(rollout, key, kept + state.draining, now, patience))
         if undoing:
+            others = undone(rollout, attempts, now)
             attempts[key] = replace(
                 attempt,
                 failed_until_s=now + patience.retry_s,
                 kept=kept,
                 overdue=False,
-                gave_up=not kept and rollout.untouched(key),
+                # Not where nothing was done for it, since another could not come up.
+                gave_up=attempt.gave_up
+                or (not kept and rollout.untouched(key) and (stalled or not others)),
             )
+            _fail(attempts, undone(rollout, attempts, now), now + patience.retry_s)
     return refused
+
+
+def _fail(attempts: Attempts, keys: Iterable[PoolKey], until_s: float) -> None:
+    """Have pools tried again together: one by one, each would wait for the others in vain."""
+    for key in keys:
+        attempt = attempts[key]
+        assert attempt is not None
+        attempts[key] = replace(attempt, failed_until_s=until_s)
 
 
 def _is_unplaced(attempt: Attempt, now: float, patience: Patience) -> bool:
@@ -67,8 +80,12 @@ def bring_back(rollout: Rollout, attempts: Attempts, now: float) -> bool:
         if rollout.state(old).desired < 1:
             rollout.scale(old, 1, f"serves again, since {key.label} does not come up")
     if any(old.revision != rollout.revision for old in returning):
+        until_s = max(one.failed_until_s or now for one in attempts.values() if one is not None)
         for key in rollout.wants:
             rollout.retire(key, "of no use without the rest of its chain")
+            attempt = attempts[key]
+            if attempt is not None and rollout.untouched(key):
+                attempts[key] = replace(attempt, failed_until_s=until_s, kept=0, gave_up=True)
     if not returning:
         for key in lacking:
             attempts[key] = None
@@ -84,10 +101,11 @@ def _make_room(rollout: Rollout, attempts: Attempts, attempt: Attempt, now: floa
         return False
     untouched = rollout.untouched(key)
     replacing = untouched and not attempt.gave_up and not rollout.progressing(key)
-    if rollout.free_up(key, key.percent, replacing=replacing):
+    wasted = rollout.wasted(key, attempt.held_percent)
+    if not wasted and rollout.free_up(key, key.percent, replacing=replacing):
         return True
-    if untouched and not rollout.placed(key) and not rollout.progressing(key):
-        return rollout.give(key)
+    if not (rollout.anything_serves() or rollout.placed(key) or _returning(rollout, key)):
+        return rollout.progressing(key) or rollout.give(key)
     # One more worker of a stage that is up already has time until the old pools go.
     return rollout.progressing(key) or (not untouched and rollout.olds_hold(key))
 
@@ -100,7 +118,9 @@ def _returning(rollout: Rollout, key: PoolKey) -> list[PoolKey]:
         if one.revision == rollout.revision and set(one.stages) & set(key.stages)
     ]
     if same:
-        return [max(same, key=lambda one: one.shape.fraction_percent)]
+        hosts = [[one for one in same if stage in one.stages] for stage in key.stages]
+        largest = [max(one, key=lambda one: one.shape.fraction_percent) for one in hosts if one]
+        return list(dict.fromkeys(largest))
     for revision in rollout.old_revisions():
         pools = [one for one in rollout.olds if one.revision == revision]
         hosted = {stage for one in pools for stage in one.stages}

@@ -11,10 +11,12 @@ def grow(rollout: Rollout, attempts: Attempts, now: float, patience: Patience) -
     planned = {
         key: max(rollout.state(key).desired, rollout.state(key).pods) for key in rollout.wants
     }
+    alone = _lacks_a_stage(rollout, attempts)
     growing = [
         key
         for key, wanted in rollout.wants.items()
         if rollout.state(key).desired < wanted
+        and (rollout.untouched(key) or not alone)
         and not failed(attempts[key], now)
         and not rollout.yields(key)
     ]
@@ -46,6 +48,21 @@ def grow(rollout: Rollout, attempts: Attempts, now: float, patience: Patience) -
             rollout, attempts, key, free[key] or 0, planned[key], now, patience
         )
     ]
+
+
+def _lacks_a_stage(rollout: Rollout, attempts: Attempts) -> bool:
+    """Whether an old chain serves in the place of a target of which a stage gave up.
+
+    What the others of the target would grow by, the old chain would lack.
+    """
+    return (
+        any(
+            one is not None and one.gave_up and rollout.untouched(key)
+            for key, one in attempts.items()
+        )
+        and rollout.anything_serves()
+        and not rollout.serves(rollout.revision)
+    )
 
 
 def _free_for(

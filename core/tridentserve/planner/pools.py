@@ -166,6 +166,8 @@ class Attempt:
     """Pods that the scheduler could not place at the last look …"""
     unplaced_s: float | None = None
     """… and since when it has placed none of them; None where it has placed all."""
+    held_percent: int = 0
+    """What all pools of its kind had on nodes when it began."""
     failed_until_s: float | None = None
     """It was undone, and is not tried again before this moment: …"""
     kept: int = 0
@@ -181,6 +183,8 @@ class TransitionMemory:
     """What a transition remembers; without it deadlines start anew, and what gave up is tried."""
 
     attempts: tuple[Attempt, ...] = ()
+    served: tuple[tuple[Revision, float], ...] = ()
+    """When revisions had a chain last, in Unix time: one that had it just now may only restart."""
     infeasible: tuple[Infeasible, ...] = ()
     """For `PlacementInputs`: what could not be had, while that holds."""
 

@@ -45,9 +45,11 @@ class Rollout:
         target: PlacementPlan,
         revision: Revision,
         room: Room,
+        recent: frozenset[Revision] = frozenset(),
     ) -> None:
-        """Begin with no intention but to leave everything as it is."""
+        """Begin with no intention but to leave everything as it is; `recent` served just now."""
         self.revision = revision
+        self._recent = recent
         self._room = room
         self.wants: dict[PoolKey, int] = {}
         for pool in target.pools:
@@ -149,6 +151,7 @@ class Rollout:
             key.revision in self.old_revisions()[1:]
             and not self.serves(key.revision)
             and self.other_serves(key.revision)
+            and key.revision not in self._recent
         )
 
     def other_serves(self, revision: Revision) -> bool:
@@ -218,6 +221,24 @@ class Rollout:
                 total += (state.terminating + marked + fewer) * one.percent
         return total
 
+    def held_percent(self, key: PoolKey) -> int:
+        """What pods of a pool's kind have on nodes, those that drain or terminate included."""
+        return sum(
+            (state.pods + state.terminating - state.unschedulable) * one.percent
+            for one, state in self._states.items()
+            if _kind(one) == _kind(key)
+        )
+
+    def wasted(self, key: PoolKey, before_percent: int) -> bool:
+        """Whether old workers left and nothing of the pipeline came in their place.
+
+        So it is where as much is missing of what was held before, as far as it is wanted, as a
+        worker holds, and the share that may be in transit. Less may be what nodes have left over.
+        """
+        wanted = sum(n * one.percent for one, n in self.wants.items() if _kind(one) == _kind(key))
+        lost = min(before_percent, wanted) - self.held_percent(key)
+        return lost >= max(key.percent, _IN_TRANSIT * before_percent)
+
     def progressing(self, key: PoolKey) -> bool:
         """Whether workers of a target pool's kind are on their way up, or about to be."""
         return self._coming_percent(key) > 0
@@ -274,12 +295,30 @@ class Rollout:
             if victim is None and replacing and not freed:
                 victim = self._victim(key, replacing=True)
             if victim is None:
+                if not freed:
+                    self._break_up(key)
                 break
             intent = self._intents[victim]
             intent.draining += 1
             intent.reason = f"its room is needed for {key.label}"
             freed += victim.percent
         return freed
+
+    def _break_up(self, key: PoolKey) -> None:
+        """Mean the first stage of an old revision to go that stands before workers of a kind.
+
+        Where the target serves and lacks room, nothing is on its way, and no worker can be spared
+        of a revision whose encoder holds room of the other kind, which nobody needs.
+        """
+        if not self.serves(self.revision) or self._coming_percent(key) or self.leaving_percent(key):
+            return
+        for revision in self.old_revisions():
+            pools = [one for one in self.olds if one.revision == revision and self.state(one).holds]
+            if any(_kind(one) == _kind(key) for one in pools):
+                for one in pools:
+                    if self.earlier_gone(one):
+                        self.retire(one, f"room is needed for {key.label}")
+                return
 
     def _unready(self, key: PoolKey) -> PoolKey | None:
         """An old pool of a kind with a pod that is not ready."""
@@ -289,6 +328,7 @@ class Rollout:
                 for one in self.olds
                 if _kind(one) == _kind(key)
                 and not self.state(one).shrinking
+                and not self._restarts(one.revision)
                 and self._intents[one].draining
                 < self.state(one).draining + self.state(one).starting
             ),
@@ -303,7 +343,10 @@ class Rollout:
             if _kind(one) == _kind(key)
             and self.left(one) > 0
             and not self.state(one).shrinking
-            and (replacing or (self._can_spare(one) and self._can_wait_for(one)))
+            and (
+                replacing
+                or (self._deserves(key) and self._can_spare(one) and self._can_wait_for(one))
+            )
         ]
         return max(
             candidates,
@@ -313,12 +356,29 @@ class Rollout:
 
     def _can_spare(self, key: PoolKey) -> bool:
         """Whether a chain is left, or none is lost, when one worker of an old pool goes."""
-        if key.revision != self.revision and not self.serves(key.revision):
+        old = key.revision != self.revision
+        if old and not self.serves(key.revision) and not self._restarts(key.revision):
             return True
-        if self.other_serves(key.revision) and self.earlier_gone(key):
+        if (
+            self.other_serves(key.revision)
+            and self.earlier_gone(key)
+            and (not old or self.dispensable(key.revision))
+        ):
             return True
         return all(
             self.covered(key.revision, stage) > 1 for stage in key.stages if stage in self.needed
+        )
+
+    def _restarts(self, revision: Revision) -> bool:
+        """Whether a revision served just now and does not: a worker of it may only restart."""
+        return revision in self._recent and not self.serves(revision)
+
+    def _deserves(self, key: PoolKey) -> bool:
+        """Until the target has a chain, ready workers leave for the first of its stages only."""
+        return (
+            not self.anything_serves()
+            or self.serves(self.revision)
+            or (self.untouched(key) and not self.loading(key))
         )
 
     def _can_wait_for(self, key: PoolKey) -> bool:
@@ -336,20 +396,27 @@ class Rollout:
         return bool(kind)
 
     def steps(self) -> list[Step]:
-        """The intentions that differ from what is observed: more, labels, fewer."""
+        """The intentions that differ from what is observed: more, labels, fewer.
+
+        Abandoned pools come first: they go whatever becomes of the rest, and may be in its way.
+        """
+        early: list[Step] = []
         more: list[Step] = []
         labels: list[Step] = []
         fewer: list[Step] = []
         for key, intent in self._intents.items():
             state = self.state(key)
             if intent.draining > state.draining:
-                labels.append(MarkDraining(pool=key, pods=intent.draining, reason=intent.reason))
+                (early if self.abandoned(key) else labels).append(
+                    MarkDraining(pool=key, pods=intent.draining, reason=intent.reason)
+                )
             if intent.draining < state.draining:
                 labels.append(UnmarkDraining(pool=key, pods=intent.draining, reason=intent.reason))
             if intent.replicas != state.desired or (key in self.wants and not self.exists(key)):
                 into = more if intent.replicas >= state.desired else fewer
+                into = early if self.abandoned(key) else into
                 into.append(SetReplicas(pool=key, replicas=intent.replicas, reason=intent.reason))
-        return more + labels + fewer
+        return early + more + labels + fewer
 
     def removals(self, keys: list[PoolKey]) -> list[Step]:
         """Removal of those pools that are empty."""

@@ -23,8 +23,9 @@ A *target* pool is one that the plan wants, of the current revision; every other
 | | chain that can take its load, encode before diffuse before decode, each once the one before |
 | | is gone: an encoder leaves when its journeys have ended, so these end on the content that |
 | | they began on |
-| the target lacks workers, no room | old workers drain, so many that no more than a quarter is on |
-| | its way down or up, or one; never the last of a stage of the only revision that serves |
+| the target lacks workers, no room | old workers drain: for the first of each stage, and once the |
+| | target serves for the others; so many that no more than a quarter is on its way down or up, or |
+| | one; never the last of a stage of the only revision that serves, and none that only restarts |
 | that last one stands in the way | it is replaced: the stage has no worker meanwhile, and the |
 | | router holds the queue. Of another revision: its whole chain goes, being broken anyway |
 | a stage has none, its pods no room | pools that have workers yield: what no node took of them |
@@ -87,9 +88,11 @@ def next_steps(
     Returns:
         The steps, none where all is as it should be, and the memory, with what is infeasible.
     """
-    rollout = Rollout(observed, target, revision, room)
+    recent = {one: at_s for one, at_s in memory.served if now - at_s < patience.unschedulable_s}
+    rollout = Rollout(observed, target, revision, room, frozenset(recent))
     if not rollout.wants:
         return _suspended(rollout, now, patience), NO_MEMORY
+    recent |= {one: now for one in rollout.revisions() if rollout.serves(one)}
     attempts = {key: watched(rollout, key, memory, now) for key in rollout.wants}
     infeasible = {one.shape: one for one in memory.infeasible if _holds(rollout, one, now)}
     _retire(rollout)
@@ -101,11 +104,12 @@ def next_steps(
     steps = rollout.steps() + rollout.removals(_removable(rollout))
     wait = _wait(rollout, attempts, now, patience)
     remembered = tuple(one for one in attempts.values() if one is not None)
-    return (
-        tuple(steps if wait is None else [*steps, wait]),
-        TransitionMemory(
-            attempts=remembered + _lessons(rollout, memory), infeasible=tuple(infeasible.values())
-        ),
+    if wait is not None:
+        steps.append(wait)
+    return tuple(steps), TransitionMemory(
+        attempts=remembered + _lessons(rollout, memory),
+        served=tuple(sorted(recent.items())) if steps else (),
+        infeasible=tuple(infeasible.values()),
     )
 
 

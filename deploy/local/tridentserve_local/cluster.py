@@ -255,5 +255,5 @@ class LocalCluster:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Whatever is no folder; pods write and end meanwhile, and `rglob` fails where a folder went."""
+    """Whatever is no folder. Pods write and end meanwhile; `rglob` fails where a folder went."""
     return sorted(Path(top, name) for top, _, names in os.walk(folder) for name in names)
