@@ -144,21 +144,10 @@ class Applier:
             takes = _takes(step, observed)
             if takes and lacking:
                 continue
+            if isinstance(step, SetReplicas):
+                scaled.add(step.pool)
             try:
-                match step:
-                    case SetReplicas(pool=key, replicas=replicas):
-                        scaled.add(key)
-                        await self._scale(pipeline, rendered, key, replicas, observed, written, now)
-                    case MarkDraining(pool=key, pods=pods):
-                        for pod in victims(observed.pods_of(key), pods):
-                            await self._label(pipeline, pod, "true", _LOWEST_COST)
-                    case UnmarkDraining(pool=key, pods=pods):
-                        for pod in spared(observed.pods_of(key), pods):
-                            await self._label(pipeline, pod, None, None)
-                    case RemovePool(pool=key):
-                        await self._remove(pipeline, observed.deployment(key))
-                    case _:
-                        pass
+                await self._carry_out(pipeline, rendered, step, observed, written, now)
             except InvalidFieldError as error:
                 refused.append(error)
                 lacking = lacking or not takes
@@ -174,6 +163,29 @@ class Applier:
                 except InvalidFieldError as error:
                     refused.append(error)
         return refused
+
+    async def _carry_out(
+        self,
+        pipeline: DiffusionPipeline,
+        rendered: Rendered,
+        step: Step,
+        observed: Observation,
+        written: Written,
+        now: float,
+    ) -> None:
+        match step:
+            case SetReplicas(pool=key, replicas=replicas):
+                await self._scale(pipeline, rendered, key, replicas, observed, written, now)
+            case MarkDraining(pool=key, pods=pods):
+                for pod in victims(observed.pods_of(key), pods):
+                    await self._label(pipeline, pod, "true", _LOWEST_COST)
+            case UnmarkDraining(pool=key, pods=pods):
+                for pod in spared(observed.pods_of(key), pods):
+                    await self._label(pipeline, pod, None, None)
+            case RemovePool(pool=key):
+                await self._remove(pipeline, observed.deployment(key))
+            case _:
+                pass
 
     async def status(self, pipeline: DiffusionPipeline, status: Status) -> None:
         """Write the status, as its only owner.

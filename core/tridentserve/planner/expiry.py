@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from tridentserve.planner.attempts import Attempts, failed, refusal, undone
+from tridentserve.planner.making_room import free_up
 from tridentserve.planner.pools import Attempt, Patience, PoolKey
 from tridentserve.planner.protocols import Infeasible
 from tridentserve.planner.rollout import Rollout
@@ -48,11 +49,11 @@ def expire(
                 gave_up=attempt.gave_up
                 or (not kept and rollout.untouched(key) and (stalled or not others)),
             )
-            _fail(attempts, undone(rollout, attempts, now), now + patience.retry_s)
+            _retry_together(attempts, undone(rollout, attempts, now), now + patience.retry_s)
     return refused
 
 
-def _fail(attempts: Attempts, keys: Iterable[PoolKey], until_s: float) -> None:
+def _retry_together(attempts: Attempts, keys: Iterable[PoolKey], until_s: float) -> None:
     """Have pools tried again together: one by one, each would wait for the others in vain."""
     for key in keys:
         attempt = attempts[key]
@@ -102,7 +103,7 @@ def _make_room(rollout: Rollout, attempts: Attempts, attempt: Attempt, now: floa
     untouched = rollout.untouched(key)
     replacing = untouched and not attempt.gave_up and not rollout.progressing(key)
     wasted = rollout.wasted(key, attempt.held_percent)
-    if not wasted and rollout.free_up(key, key.percent, replacing=replacing):
+    if not wasted and free_up(rollout, key, key.percent, replacing=replacing):
         return True
     if not (rollout.anything_serves() or rollout.placed(key) or _returning(rollout, key)):
         return rollout.progressing(key) or rollout.give(key)

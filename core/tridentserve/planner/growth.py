@@ -1,6 +1,7 @@
 """Target pools grow as far as there is room, the neediest first; for it old workers make room."""
 
 from tridentserve.planner.attempts import Attempts, failed, refusal, undone
+from tridentserve.planner.making_room import free_up
 from tridentserve.planner.pools import Patience, PoolKey
 from tridentserve.planner.protocols import Infeasible
 from tridentserve.planner.rollout import Rollout
@@ -25,7 +26,7 @@ def grow(rollout: Rollout, attempts: Attempts, now: float, patience: Patience) -
     waiting = list(growing)
     while waiting:
         key = min(waiting, key=lambda one: _need(rollout, one, planned[one]))
-        kind = key.shape.devices > 0
+        kind = key.has_devices
         room = free[key]
         if planned[key] >= rollout.wants[key]:
             waiting.remove(key)
@@ -33,7 +34,7 @@ def grow(rollout: Rollout, attempts: Attempts, now: float, patience: Patience) -
             planned[key] += 1
             for other in growing:
                 left = free[other]
-                if left is not None and (other.shape.devices > 0) == kind:
+                if left is not None and other.has_devices == kind:
                     free[other] = left - key.percent
         else:
             short.setdefault(kind, key)
@@ -84,7 +85,7 @@ def _free_for(
     if not hopeless:
         untouched = planned == 0 and rollout.untouched(key)
         replacing = untouched and not gave_up and not rollout.progressing(key)
-        rollout.free_up(key, lacking, replacing=replacing)
+        free_up(rollout, key, lacking, replacing=replacing)
     if rollout.leaving_percent(key) or (rollout.olds_hold(key) and not hopeless and not gave_up):
         return []
     return [refusal(rollout, key, planned, now, patience)]

@@ -27,6 +27,11 @@ class PoolKey:
         return self.shape.stages
 
     @property
+    def has_devices(self) -> bool:
+        """Of which of the two kinds it is: on GPUs, or on processor cores."""
+        return self.shape.devices > 0
+
+    @property
     def percent(self) -> int:
         """What one worker holds: of GPUs, or of units of processor cores where it has none."""
         return self.shape.fraction_percent * max(1, self.shape.devices)
@@ -144,7 +149,8 @@ class Patience:
     """How long a step may take before it is undone; settings of the operator."""
 
     unschedulable_s: float = 60.0
-    """For a pod that the scheduler cannot place: time for a cluster to add a node."""
+    """For a pod that the scheduler cannot place: time for a cluster to add a node. A revision that
+    served so shortly ago is taken to restart."""
     start_s: float = 900.0
     """For a pod on a node to become routable: image and model are fetched meanwhile."""
     retry_s: float = 600.0

@@ -1,8 +1,8 @@
 """One look at the pools of a pipeline, with what is meant to become of each.
 
-Facts (who serves, what is free, what is on its way) and the bookkeeping of intentions; which
-intentions there should be is decided in `transitions`. Everything counts intentions that this look
-has added already, so that two rules together never take what each alone could have taken.
+Facts (who serves, what is free, what is on its way) and the bookkeeping of intentions; which there
+should be is decided in `transitions` and the modules that it calls. Everything counts intentions
+that this look has added already, so that two rules together never take what each alone could have.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from tridentserve.planner.pools import (
     UnmarkDraining,
 )
 
-_IN_TRANSIT = 0.25
+IN_TRANSIT = 0.25
 """Of what a pipeline holds, the most that is neither ready nor about to stay so because old workers
-made room for new ones: a revision that never starts costs no more, and a worker at the least. It is
-the share that a Deployment takes unless told otherwise (`maxUnavailable`)."""
+made room for new ones, but for a worker at the least. It is the share that a Deployment takes
+unless told otherwise (`maxUnavailable`)."""
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ class Rollout:
         return self.placed(key) > 0 and any(
             self.state(one).insufficient and not self.placed(one) and self.untouched(one)
             for one in self.wants
-            if _kind(one) == _kind(key)
+            if one.has_devices == key.has_devices
         )
 
     def left(self, key: PoolKey) -> int:
@@ -111,6 +111,11 @@ class Rollout:
         state = self.state(key)
         ready = self._intents[key].draining - state.draining - state.starting
         return state.routable - max(0, ready)
+
+    def has_unready(self, key: PoolKey) -> bool:
+        """Whether a pool has a pod that is not ready and not meant to drain."""
+        state = self.state(key)
+        return self._intents[key].draining < state.draining + state.starting
 
     def covered(self, revision: Revision, stage: Stage) -> int:
         """Routable workers that host a stage of a revision, those meant to drain left out."""
@@ -170,7 +175,11 @@ class Rollout:
 
     def _has_little(self, revision: Revision, stage: Stage) -> bool:
         old, new = self.covered(revision, stage), self.covered(self.revision, stage)
-        return old <= max(1, _IN_TRANSIT * (old + new))
+        return old <= max(1, IN_TRANSIT * (old + new))
+
+    def restarts(self, revision: Revision) -> bool:
+        """Whether a revision served just now and does not: a worker of it may only restart."""
+        return revision in self._recent and not self.serves(revision)
 
     def anything_serves(self) -> bool:
         """Whether any revision has a complete chain."""
@@ -207,14 +216,14 @@ class Rollout:
         return limit - sum(
             state.holds * state.key.percent
             for state in self._states.values()
-            if _kind(state.key) == _kind(key)
+            if state.key.has_devices == key.has_devices
         )
 
     def leaving_percent(self, key: PoolKey) -> int:
         """What pods of a pool's kind hold that drain, terminate or are meant to go."""
         total = 0
         for one, intent in self._intents.items():
-            if _kind(one) == _kind(key):
+            if one.has_devices == key.has_devices:
                 state = self.state(one)
                 marked = max(0, intent.draining - state.draining)
                 fewer = max(0, max(state.desired, state.pods) - intent.replicas)
@@ -226,7 +235,7 @@ class Rollout:
         return sum(
             (state.pods + state.terminating - state.unschedulable) * one.percent
             for one, state in self._states.items()
-            if _kind(one) == _kind(key)
+            if one.has_devices == key.has_devices
         )
 
     def wasted(self, key: PoolKey, before_percent: int) -> bool:
@@ -235,34 +244,38 @@ class Rollout:
         So it is where as much is missing of what was held before, as far as it is wanted, as a
         worker holds, and the share that may be in transit. Less may be what nodes have left over.
         """
-        wanted = sum(n * one.percent for one, n in self.wants.items() if _kind(one) == _kind(key))
+        wanted = sum(
+            n * one.percent for one, n in self.wants.items() if one.has_devices == key.has_devices
+        )
         lost = min(before_percent, wanted) - self.held_percent(key)
-        return lost >= max(key.percent, _IN_TRANSIT * before_percent)
+        return lost >= max(key.percent, IN_TRANSIT * before_percent)
 
     def progressing(self, key: PoolKey) -> bool:
         """Whether workers of a target pool's kind are on their way up, or about to be."""
-        return self._coming_percent(key) > 0
+        return self.coming_percent(key) > 0
 
-    def _coming_percent(self, key: PoolKey) -> int:
+    def coming_percent(self, key: PoolKey) -> int:
         """What target workers of a pool's kind hold that are on their way up, or about to be."""
         total = 0
         for one in self.wants:
-            if _kind(one) == _kind(key):
+            if one.has_devices == key.has_devices:
                 more = self._intents[one].replicas - self.state(one).desired
                 total += (
                     max(0, self.loading(one), more - self.state(one).unschedulable) * one.percent
                 )
         return total
 
-    def _ready_percent(self, key: PoolKey) -> int:
+    def ready_percent(self, key: PoolKey) -> int:
         """What routable workers of a pool's kind hold, those meant to drain left out."""
         return sum(
-            self.left(one) * one.percent for one in self._intents if _kind(one) == _kind(key)
+            self.left(one) * one.percent
+            for one in self._intents
+            if one.has_devices == key.has_devices
         )
 
     def olds_hold(self, key: PoolKey) -> bool:
         """Whether old pools of a pool's kind hold anything that may come free."""
-        return any(self.state(one).holds for one in self.olds if _kind(one) == _kind(key))
+        return any(self.state(one).holds for one in self.olds if one.has_devices == key.has_devices)
 
     # --- intentions -------------------------------------------------------------------------------
 
@@ -276,122 +289,21 @@ class Rollout:
         intent = self._intents[key]
         intent.draining, intent.reason = draining, reason
 
+    def drain_one(self, key: PoolKey, reason: str) -> None:
+        """Mean one pod more of a pool to drain."""
+        self.mark(key, self._intents[key].draining + 1, reason)
+
     def retire(self, key: PoolKey, reason: str) -> None:
         """Mean every pod of a pool to go: all are labelled, and those that are already, go."""
         state = self.state(key)
         self.scale(key, min(state.desired, state.routable + state.starting), reason)
         self.mark(key, state.pods, reason)
 
-    def free_up(self, key: PoolKey, need_percent: int, *, replacing: bool) -> int:
-        """Mean old workers to go until `need_percent` of a pool's kind would be free.
-
-        Unready ones first, then spare ones, of those that serve no more at a time than
-        `_IN_TRANSIT`; with `replacing`, and where there is neither, also the last that serve.
-        Returns what is freed, in percent, 0 where nothing can be.
-        """
-        freed = 0
-        while freed < need_percent:
-            victim = self._unready(key) or self._victim(key, replacing=False)
-            if victim is None and replacing and not freed:
-                victim = self._victim(key, replacing=True)
-            if victim is None:
-                if not freed:
-                    self._break_up(key)
-                break
-            intent = self._intents[victim]
-            intent.draining += 1
-            intent.reason = f"its room is needed for {key.label}"
-            freed += victim.percent
-        return freed
-
-    def _break_up(self, key: PoolKey) -> None:
-        """Mean the first stage of an old revision to go that stands before workers of a kind.
-
-        Where the target serves and lacks room, nothing is on its way, and no worker can be spared
-        of a revision whose encoder holds room of the other kind, which nobody needs.
-        """
-        if not self.serves(self.revision) or self._coming_percent(key) or self.leaving_percent(key):
-            return
-        for revision in self.old_revisions():
-            pools = [one for one in self.olds if one.revision == revision and self.state(one).holds]
-            if any(_kind(one) == _kind(key) for one in pools):
-                for one in pools:
-                    if self.earlier_gone(one):
-                        self.retire(one, f"room is needed for {key.label}")
-                return
-
-    def _unready(self, key: PoolKey) -> PoolKey | None:
-        """An old pool of a kind with a pod that is not ready."""
-        return next(
-            (
-                one
-                for one in self.olds
-                if _kind(one) == _kind(key)
-                and not self.state(one).shrinking
-                and not self._restarts(one.revision)
-                and self._intents[one].draining
-                < self.state(one).draining + self.state(one).starting
-            ),
-            None,
-        )
-
-    def _victim(self, key: PoolKey, *, replacing: bool) -> PoolKey | None:
-        """The old pool of a kind to take a routable worker from."""
-        candidates = [
-            one
-            for one in self.olds
-            if _kind(one) == _kind(key)
-            and self.left(one) > 0
-            and not self.state(one).shrinking
-            and (
-                replacing
-                or (self._deserves(key) and self._can_spare(one) and self._can_wait_for(one))
-            )
-        ]
-        return max(
-            candidates,
-            key=lambda one: (bool(set(one.stages) & set(key.stages)), self.left(one), one),
-            default=None,
-        )
-
-    def _can_spare(self, key: PoolKey) -> bool:
-        """Whether a chain is left, or none is lost, when one worker of an old pool goes."""
-        old = key.revision != self.revision
-        if old and not self.serves(key.revision) and not self._restarts(key.revision):
-            return True
-        if (
-            self.other_serves(key.revision)
-            and self.earlier_gone(key)
-            and (not old or self.dispensable(key.revision))
-        ):
-            return True
-        return all(
-            self.covered(key.revision, stage) > 1 for stage in key.stages if stage in self.needed
-        )
-
-    def _restarts(self, revision: Revision) -> bool:
-        """Whether a revision served just now and does not: a worker of it may only restart."""
-        return revision in self._recent and not self.serves(revision)
-
-    def _deserves(self, key: PoolKey) -> bool:
-        """Until the target has a chain, ready workers leave for the first of its stages only."""
-        return (
-            not self.anything_serves()
-            or self.serves(self.revision)
-            or (self.untouched(key) and not self.loading(key))
-        )
-
-    def _can_wait_for(self, key: PoolKey) -> bool:
-        """Whether so little is on its way down or up that one more worker may leave for another."""
-        if not self.anything_serves():
-            return True
-        moving = self._coming_percent(key) + self.leaving_percent(key)
-        total = moving + self._ready_percent(key)
-        return moving == 0 or moving + key.percent <= _IN_TRANSIT * total
-
     def give(self, key: PoolKey) -> bool:
         """Mean the target pool of a kind that has most workers to give one for another's first."""
-        kind = [one for one in self.wants if _kind(one) == _kind(key) and self.placed(one) > 1]
+        kind = [
+            one for one in self.wants if one.has_devices == key.has_devices and self.placed(one) > 1
+        ]
         self.giving.update([max(kind, key=lambda one: (self.placed(one), one))] if kind else ())
         return bool(kind)
 
@@ -425,10 +337,6 @@ class Rollout:
             for key in keys
             if not self.state(key).holds and not self._intents[key].replicas
         ]
-
-
-def _kind(key: PoolKey) -> bool:
-    return key.shape.devices > 0
 
 
 def _first(key: PoolKey) -> int:
